@@ -1,0 +1,277 @@
+"""Verbs on deployments: from adopting a model to rolling it back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quarterdeck_console.cli.output import Detach, JsonFlag, Reason, emit, say, table
+from quarterdeck_console.cli.proof import exit_without_proof, wait_for_proof
+from quarterdeck_console.cli.session import opened
+
+if TYPE_CHECKING:
+    from quarterdeck.deployments.analysis import RollbackPlan
+    from quarterdeck.deployments.queries import OperationRow
+    from quarterdeck.workspace import Workspace
+
+Deployment = Annotated[str, typer.Argument(help="The deployment.")]
+Expected = Annotated[
+    int | None,
+    typer.Option("--expected", help="Refuse if this is not the revision that is wanted now.", show_default=False),
+]
+Confirm = Annotated[
+    str | None, typer.Option("--confirm", help="A protected deployment's name, once more.", show_default=False)
+]
+
+
+def adopt(
+    model: Annotated[
+        Path | None,
+        typer.Argument(help="A .skops or .onnx file; none for a model served elsewhere.", show_default=False),
+    ] = None,
+    sample: Annotated[
+        Path | None, typer.Option("--sample", help="Rows that the model takes.", show_default=False)
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="By default the file's name.", show_default=False)] = None,
+    external: Annotated[bool, typer.Option("--external", help="It is served elsewhere: only watch it.")] = False,
+    target: Annotated[
+        str | None, typer.Option("--target", help="The sample's column with the truth.", show_default=False)
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", help="The column with the event time.", show_default=False)
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="The column with your own key of a row.", show_default=False)
+    ] = None,
+    detach: Detach = False,
+    as_data: JsonFlag = False,
+) -> None:
+    """Register, deploy and watch a model that was made elsewhere."""
+    from quarterdeck.deployments.adoption import adopt as adopt_model
+    from quarterdeck.errors import UsageError
+
+    if sample is None:
+        raise UsageError("Give --sample FILE: rows like those that the model gets, to learn its signature from.")
+    if (model is None) != external:
+        raise UsageError("Give either a model file, or --external for a model that is served elsewhere.")
+    if name is None:
+        if model is None:
+            raise UsageError("Give --name for a model that is served elsewhere.")
+        name = model.name.split(".")[0]
+    if sys.stderr.isatty():
+        say("Reading the sample, and what the model makes of it ...")
+    with opened() as workspace:
+        adopted = adopt_model(workspace, name, path=model, sample=sample, target=target, time=time, key=key)
+        missing = None if external or detach else wait_for_proof(workspace, adopted.operation)[1]
+    for sentence in adopted.unknown:
+        say(f"Not known: {sentence}")
+    what = f"{adopted.model}@{adopted.version} is deployment '{adopted.deployment}'"
+    text = f"{what}, watched by monitor '{adopted.monitor}'."
+    emit(adopted, text, as_data=as_data)
+    exit_without_proof(missing)
+
+
+def deploy(
+    name: Deployment,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="The model; by default the deployment's own.", show_default=False)
+    ] = "",
+    version: Annotated[
+        int | None, typer.Option("--version", "-v", help="By default the newest.", show_default=False)
+    ] = None,
+    reason: Reason = "",
+    expected: Expected = None,
+    confirm: Confirm = None,
+    detach: Detach = False,
+    as_data: JsonFlag = False,
+) -> None:
+    """Serve a version under a deployment's name; a new revision, proved by every gateway worker."""
+    from quarterdeck.deployments.rollout import deploy as make_revision
+
+    with opened() as workspace:
+        _ask_name(workspace, name, confirm)
+        model = model or _model_of(workspace, name)
+        if version is None:
+            version = _newest_of(workspace, model)
+        operation = make_revision(
+            workspace,
+            name,
+            model=model,
+            version=version,
+            reason=reason,
+            expected=expected,
+        )
+        _end(workspace, operation, detach=detach, as_data=as_data)
+
+
+def _model_of(workspace: Workspace, deployment: str) -> str:
+    """The model that the deployment serves; for a new deployment the model of the same name."""
+    from quarterdeck.deployments.queries import deployments
+
+    return next((row.model for row in deployments(workspace) if row.name == deployment), deployment)
+
+
+def _newest_of(workspace: Workspace, model: str) -> int:
+    from quarterdeck.registry.queries import versions
+
+    return versions(workspace, model)[0].number
+
+
+def rollback(
+    name: Deployment,
+    to: Annotated[
+        int | None, typer.Option("--to", help="A revision; by default the last known-good one.", show_default=False)
+    ] = None,
+    reason: Reason = "",
+    expected: Expected = None,
+    confirm: Confirm = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what it would do, and whether it would help.")] = False,
+    detach: Detach = False,
+    as_data: JsonFlag = False,
+) -> None:
+    """Go back to an earlier revision, as a new one that is proved by traffic."""
+    from quarterdeck.deployments.analysis import plan as make_plan
+    from quarterdeck.deployments.rollout import roll_back
+
+    with opened() as workspace:
+        if plan:
+            found = make_plan(workspace, name, to=to)
+            emit(found, _plan_text(found), as_data=as_data)
+            return
+        _ask_name(workspace, name, confirm)
+        operation = roll_back(workspace, name, to=to, expected=expected, reason=reason)
+        _end(workspace, operation, detach=detach, as_data=as_data)
+
+
+def undo(
+    name: Deployment,
+    reason: Reason = "",
+    expected: Expected = None,
+    confirm: Confirm = None,
+    detach: Detach = False,
+    as_data: JsonFlag = False,
+) -> None:
+    """Reverse the newest change of a deployment, as a new revision."""
+    from quarterdeck.deployments.rollout import undo as reverse
+
+    with opened() as workspace:
+        _ask_name(workspace, name, confirm)
+        operation = reverse(workspace, name, expected=expected, reason=reason)
+        _end(workspace, operation, detach=detach, as_data=as_data)
+
+
+def _ask_name(workspace: Workspace, name: str, confirm: str | None) -> None:
+    from quarterdeck.errors import RefusedError
+
+    if workspace.settings.deployment(name).protected and confirm != name:
+        raise RefusedError(f"Deployment '{name}' is protected: add --confirm {name}.")
+
+
+def _end(workspace: Workspace, operation: OperationRow, *, detach: bool, as_data: bool) -> None:
+    row, missing = (operation, None) if detach else wait_for_proof(workspace, operation.id)
+    emit(row, _operation_text(row), as_data=as_data)
+    exit_without_proof(missing)
+
+
+def _operation_text(row: OperationRow) -> str:
+    text = f"{row.deployment}: revision {row.to_revision} (version {row.version}) is {row.state}"
+    if row.milliseconds is not None:
+        text += f" after {row.milliseconds:.0f} ms" + (f", by {len(row.proofs)} worker(s)" if row.proofs else "")
+    return text + (f": {row.error}" if row.error else "")
+
+
+def _plan_text(plan: RollbackPlan) -> str:
+    lines = [
+        f"Would it help? {plan.would_help}, because {plan.because}",
+        *(f"  or: {text}" for text in plan.alternatives),
+    ]
+    rows = [
+        (
+            c.revision,
+            c.version,
+            c.since,
+            c.by,
+            c.reason,
+            c.health_then,
+            "last known-good" if c.last_known_good else c.why_not,
+        )
+        for c in plan.candidates
+    ]
+    return "\n".join([*lines, "", table(("revision", "version", "since", "by", "reason", "health", "note"), rows)])
+
+
+def history(name: Deployment, as_data: JsonFlag = False) -> None:
+    """Which version served when, who put it there, and why."""
+    from quarterdeck.deployments.queries import revisions
+
+    with opened() as workspace:
+        rows = revisions(workspace, name)
+    text = table(
+        ("revision", "version", "kind", "by", "reason", "made", "verified", "replaced"),
+        [(r.number, r.version, r.kind, r.actor, r.reason, r.created_at, r.verified_at, r.replaced_at) for r in rows],
+    )
+    emit(rows, text, as_data=as_data)
+
+
+def add_predictions(
+    name: Deployment,
+    source: Annotated[Path, typer.Argument(help="A table with the inputs and the predictions.")],
+    version: Annotated[
+        int | None,
+        typer.Option(
+            "--version", "-v", help="Which version answered; by default the deployed one.", show_default=False
+        ),
+    ] = None,
+    prediction: Annotated[str, typer.Option("--prediction", help="The column with the answers.")] = "prediction",
+    score: Annotated[
+        str | None,
+        typer.Option("--score", help="The column with the probability of the second class.", show_default=False),
+    ] = None,
+    identifier: Annotated[str, typer.Option("--id", help="The column with the predictions' ids.")] = "id",
+    time: Annotated[
+        str | None, typer.Option("--time", help="The column with the event time.", show_default=False)
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="The column with your own key of a row.", show_default=False)
+    ] = None,
+    as_data: JsonFlag = False,
+) -> None:
+    """Add predictions that were made elsewhere. Ids that are known already are left as they are."""
+    from quarterdeck.deployments.reporting import report_table
+
+    with opened() as workspace:
+        taken = report_table(
+            workspace,
+            name,
+            source,
+            version=version,
+            prediction=prediction,
+            score=score,
+            identifier=identifier,
+            time=time,
+            key=key,
+        )
+    emit(taken, f"{taken.accepted:,} added, {taken.duplicates:,} known already.", as_data=as_data)
+
+
+def add_labels(
+    name: Deployment,
+    source: Annotated[Path, typer.Argument(help="A table with the truth.")],
+    reference: Annotated[
+        str, typer.Option("--reference", help="The column with the prediction's id or your own key.")
+    ] = "id",
+    value: Annotated[str, typer.Option("--value", help="The column with the truth.")] = "label",
+    time: Annotated[
+        str | None, typer.Option("--time", help="The column that says when it became known.", show_default=False)
+    ] = None,
+    as_data: JsonFlag = False,
+) -> None:
+    """Attach the truth to predictions, by id or by your own key."""
+    from quarterdeck.deployments.reporting import label_table
+
+    with opened() as workspace:
+        count = label_table(workspace, name, source, reference=reference, value=value, time=time)
+    emit({"labels": count}, f"{count:,} labels added.", as_data=as_data)

@@ -1,0 +1,109 @@
+"""Verbs on monitors and alerts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quarterdeck_console.cli.output import JsonFlag, emit, say, table
+from quarterdeck_console.cli.session import opened
+
+
+def alerts(
+    everything: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False,
+    deployment: Annotated[
+        str | None, typer.Option("--deployment", help="Only of this one.", show_default=False)
+    ] = None,
+    as_data: JsonFlag = False,
+) -> None:
+    """The alerts, worst first."""
+    from quarterdeck.deployments.deployment import find_deployment
+    from quarterdeck.monitoring.queries import alerts as read_alerts
+
+    with opened() as workspace:
+        if deployment is not None:
+            with workspace.state.read() as tx:
+                find_deployment(tx, deployment)
+        rows = read_alerts(workspace, all=everything, deployment=deployment)
+    text = table(
+        ("alert", "severity", "state", "deployment", "kind", "since", "what"),
+        [(a.id, a.severity, a.state, a.deployment, a.kind, a.onset, a.summary) for a in rows],
+    )
+    emit(rows, text, as_data=as_data)
+
+
+def ack(
+    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    real: Annotated[bool, typer.Option("--real/--noise", help="Was it real, or noise?")] = True,
+    as_data: JsonFlag = False,
+) -> None:
+    """Take an alert on, and say whether it was real."""
+    from quarterdeck.monitoring.acknowledgement import acknowledge
+    from quarterdeck.monitoring.alert import Judgement
+    from quarterdeck.monitoring.queries import alert
+
+    with opened() as workspace:
+        acknowledge(workspace, alert_id, Judgement.REAL if real else Judgement.NOISE)
+        row = alert(workspace, alert_id)
+    emit(row, f"alert/{alert_id} is yours, judged {row.judgement}.", as_data=as_data)
+
+
+def report(
+    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The page; by default alert-N.html here.", show_default=False),
+    ] = None,
+    as_data: JsonFlag = False,
+) -> None:
+    """Write the full drift report of an alert's window as an HTML page."""
+    from quarterdeck.errors import NotFoundError, UsageError
+    from quarterdeck.monitoring.queries import alert
+
+    target = output or Path(f"alert-{alert_id}.html")
+    with opened() as workspace:
+        digest = alert(workspace, alert_id).report
+        if digest is None:
+            raise NotFoundError(
+                f"alert/{alert_id} has no report (yet): a job makes one for alerts on inputs that warn or page. "
+                "`quarterdeck jobs` shows it."
+            )
+        try:
+            target.write_bytes(workspace.artifacts.read(digest))
+        except OSError as error:
+            raise UsageError(
+                f"{target} cannot be written: {error.strerror}. Name another file with --output."
+            ) from None
+    emit({"file": target}, f"{target} is written. Open it in a browser.", as_data=as_data)
+
+
+def run(
+    name: Annotated[str, typer.Argument(metavar="MONITOR", help="The monitor.")], as_data: JsonFlag = False
+) -> None:
+    """Judge the windows that can be judged, here and now."""
+    from quarterdeck.monitoring.evaluation import evaluate
+
+    with opened() as workspace:
+        done = evaluate(workspace, name)
+        watched = workspace.settings.monitors[name].deployment
+    if done.nothing_deployed:
+        say(f"Nothing was ever deployed as '{watched}', so there is nothing to judge yet.")
+    rows = [
+        {
+            "window_start": r.window_start,
+            "window_end": r.window_end,
+            "aspect": r.aspect,
+            "version": r.version,
+            "served": r.served,
+            "rows": r.n_current,
+            "verdict": r.verdict,
+        }
+        for r in done.results
+    ]
+    text = table(
+        ("from", "to", "aspect", "version", "rows", "verdict"),
+        [(r.window_start, r.window_end, r.aspect, r.version, r.n_current, r.verdict) for r in done.results if r.served],
+    )
+    emit(rows, text, as_data=as_data)

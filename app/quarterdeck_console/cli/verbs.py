@@ -1,0 +1,108 @@
+"""The one list of verbs, and how a verb ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quarterdeck_console.cli import data, delivery, demonstration, monitoring, pipelines, registry, session, workspace
+from quarterdeck_console.cli.output import say
+
+app = typer.Typer(
+    name="quarterdeck",
+    help="The command deck for models in production. Without a verb the console opens.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True)
+predictions_app = typer.Typer(help="Predictions of models that are served elsewhere.", no_args_is_help=True)
+label_app = typer.Typer(help="The truth, when it arrives.", no_args_is_help=True)
+monitor_app = typer.Typer(help="Monitors.", no_args_is_help=True)
+audit_app = typer.Typer(help="The event log.", no_args_is_help=True)
+
+app.command("init")(workspace.init)
+app.command("demo")(demonstration.demo)
+app.command("up")(workspace.up)
+app.command("status")(workspace.status)
+app.command("open")(workspace.open_at)
+app.command("adopt")(delivery.adopt)
+app.command("run")(pipelines.run)
+app.command("runs")(pipelines.runs)
+app.command("jobs")(pipelines.jobs)
+app.command("cancel")(pipelines.cancel)
+app.command("logs")(pipelines.logs)
+app.command("models")(registry.models)
+app.command("versions")(registry.versions)
+app.command("lineage")(registry.lineage)
+app.command("deploy")(delivery.deploy)
+app.command("rollback")(delivery.rollback)
+app.command("undo")(delivery.undo)
+app.command("history")(delivery.history)
+app.command("alerts")(monitoring.alerts)
+app.command("ack")(monitoring.ack)
+app.command("report")(monitoring.report)
+data_app.command("add")(data.add)
+data_app.command("list")(data.list_versions)
+predictions_app.command("add")(delivery.add_predictions)
+label_app.command("add")(delivery.add_labels)
+monitor_app.command("run")(monitoring.run)
+audit_app.command("verify")(workspace.verify)
+audit_app.command("list")(workspace.events)
+for name, group in (
+    ("data", data_app),
+    ("predictions", predictions_app),
+    ("label", label_app),
+    ("monitor", monitor_app),
+    ("audit", audit_app),
+):
+    app.add_typer(group, name=name)
+
+
+@app.callback(invoke_without_command=True)
+def quarterdeck(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace", "-w", help="A folder in the workspace; by default the current one.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """The command deck for models in production. Without a verb the console opens."""
+    session.choose(folder)
+    if context.invoked_subcommand is None:
+        raise typer.Exit(workspace.console(None))
+
+
+def run() -> int:
+    """Run the command line and return the exit code: 0 done, 1 failed, 2 bad usage, 3 refused, 4 it moved."""
+    # The telemetry of libraries that the engine uses stays off, whoever calls.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    from quarterdeck.errors import QuarterdeckError
+
+    try:
+        # A `typer.Exit` that a verb raises comes back as its code; verbs that just end give None.
+        return app(standalone_mode=False) or 0
+    except QuarterdeckError as error:
+        say(str(error))
+        return error.exit_code
+    except typer.Abort:
+        say("Stopped.")
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python would complain once more while it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except typer.TyperException as error:
+        # What Typer itself finds wrong: the parameter is named in this text only, the command in the context only.
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "quarterdeck"
+        say(f"{error.format_message().rstrip('.')}. See `{command} --help`.")
+        return 2

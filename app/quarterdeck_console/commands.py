@@ -1,0 +1,101 @@
+"""The `:` line: what can be said, how it is completed, and where it leads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PANES = {
+    "pulse": ("pulse",),
+    "pipelines": ("pipe", "pipeline", "pipelines"),
+    "registry": ("model", "models", "registry"),
+    "alerts": ("alert", "alerts"),
+    "deployments": ("dep", "deployment", "deployments"),
+    "jobs": ("job", "jobs"),
+    "audit": ("audit",),
+}
+"""Panes by the words that open them, the documented word first."""
+
+_OTHERS = ("open", "help", "q", "quit")
+_BY_WORD = {word: pane for pane, words in PANES.items() for word in words}
+_KINDS = {
+    "pipeline": "pipelines",
+    "model": "registry",
+    "version": "registry",
+    "alert": "alerts",
+    "deployment": "deployments",
+    "job": "jobs",
+    "schedule": "jobs",
+    "event": "audit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Open a pane, with the cursor on `reference` when one is given."""
+
+    pane: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Leave the console."""
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """Show the keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """It says nothing we know."""
+
+    words: str
+
+
+Command = Go | Quit | Help | Unknown
+
+
+def place_of(reference: str) -> Go | Unknown:
+    """Where `alert/3`, `deployment/fraud`, `version/fraud@2` or `run/7` is shown."""
+    kind, slash, name = reference.partition("/")
+    if kind in ("data", "source", "run", "revision", "replay"):
+        return Unknown(f"{reference} has no pane of its own yet. :open takes {', '.join(_KINDS)} and a name.")
+    if not slash or not name or kind not in _KINDS:
+        return Unknown(
+            f"'{reference}' names nothing. Write alert/3, deployment/NAME, model/NAME, pipeline/NAME, job/7."
+        )
+    if kind == "version":
+        return Go("registry", f"model/{name.partition('@')[0]}")
+    return Go(_KINDS[kind], reference)
+
+
+def parse(words: str) -> Command:
+    """What was typed after the colon."""
+    parts = words.split()
+    if not parts:
+        return Unknown("Nothing was typed.")
+    word, rest = parts[0].lower(), parts[1:]
+    if word in ("q", "quit"):
+        return Quit()
+    if word == "help":
+        return Help()
+    if word == "open":
+        return place_of(rest[0]) if rest else Unknown("Open what? Write `:open alert/3`.")
+    if word in _BY_WORD:
+        pane = _BY_WORD[word]
+        kind = next((kind for kind, of in _KINDS.items() if of == pane), "")
+        return Go(pane, f"{kind}/{rest[0]}" if rest else None)
+    if "/" in word:
+        return place_of(parts[0])
+    return Unknown(f"There is no command '{words}'. Press Tab after the colon to see them all.")
+
+
+def complete(typed: str, rows: Sequence[str] = ()) -> list[str]:
+    """Everything that `typed` can become; `rows` are the references on the screen, for `:open`."""
+    if typed.startswith("open "):
+        return [f"open {row}" for row in rows if row.startswith(typed.removeprefix("open "))]
+    words = [words[0] for words in PANES.values()] + list(_OTHERS)
+    return [word for word in words if word.startswith(typed)] or [word for word in _BY_WORD if word.startswith(typed)]

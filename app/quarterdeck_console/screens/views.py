@@ -1,0 +1,288 @@
+"""The views that a body can hold: a pane's table with its detail, a page of text, a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widget import Widget
+
+from quarterdeck_console.formatting import clean
+from quarterdeck_console.keymap import Key, by_id
+from quarterdeck_console.messages import Reported
+from quarterdeck_console.reading import Reader
+from quarterdeck_console.screens.pane import PAGE_ROWS, LogPage, Pane, TextPage
+from quarterdeck_console.themes import MUTED
+from quarterdeck_console.widgets.filter import matcher
+from quarterdeck_console.widgets.table import Row, Table
+from quarterdeck_console.widgets.text_view import TextView
+
+if TYPE_CHECKING:
+    from quarterdeck.workspace import Workspace
+
+LOG_SECONDS = 0.5
+LOG_TAIL_BYTES = 128 * 1024
+
+
+class View(Widget):
+    """Fills the body. It is read again when the watcher says that something changed."""
+
+    DEFAULT_CSS = "View { height: 1fr; width: 1fr; }"
+    filter_words = ""
+    stands = False
+    live_traffic = False
+
+    class Ready(Message):
+        """The view stands and can take the keyboard."""
+
+    @property
+    def crumb(self) -> str:
+        return ""
+
+    @property
+    def keys(self) -> Sequence[Key]:
+        return by_id("go.back", "go.command", "go.help")
+
+    @property
+    def pane(self) -> Pane | None:
+        """The pane whose row stands under the cursor."""
+        return None
+
+    @property
+    def row(self) -> Row | None:
+        """The row under the cursor."""
+        return None
+
+    def stand(self) -> None:
+        """The parts are there: fill them, and say so."""
+        self.stands = True
+        self.reload()
+        self.post_message(self.Ready())
+
+    def reload(self) -> None:
+        """Ask for what is shown again."""
+
+    def take_focus(self) -> None:
+        """Put the keyboard where it belongs."""
+
+    def set_filter(self, words: str) -> None:
+        """Show only the rows that match."""
+
+
+class TableView(View):
+    """One pane: its table, the detail of the row under the cursor, and the newest events where there is room."""
+
+    # The screen's classes say how large it is, and scoped rules could not see them.
+    SCOPED_CSS = False
+    DEFAULT_CSS = """
+    TableView { layout: vertical; }
+    TableView #top { height: 1fr; }
+    TableView Table { height: 1fr; width: 3fr; }
+    TableView #detail { width: 2fr; display: none; border-left: solid #263240; padding: 0 1; }
+    TableView #news { height: 8; width: 1fr; display: none; }
+    .-wide TableView #detail { display: block; }
+    .-tall TableView #news { display: block; }
+    """
+
+    def __init__(self, pane: Pane, *, cursor: str | None = None) -> None:
+        super().__init__()
+        self._pane = pane
+        self._limit = PAGE_ROWS
+        self._read: list[Row] = []
+        self._cursor = cursor
+        self._rows_reader, self._detail_reader, self._news_reader = Reader(self), Reader(self), Reader(self)
+        self.live_traffic = pane.live_traffic
+
+    def compose(self) -> ComposeResult:
+        from quarterdeck_console.screens.news import NEWS_COLUMNS
+
+        with Horizontal(id="top"):
+            yield Table(self._pane.columns, empty=self._pane.empty, id="table")
+            yield TextView(id="detail", focusable=False)
+        if self._pane.name != "audit":
+            news = Table(NEWS_COLUMNS, title="Events", empty="Nothing happened yet.", id="news")
+            news.passive, news.can_focus = True, False
+            yield news
+
+    @property
+    def crumb(self) -> str:
+        return self._pane.crumb
+
+    @property
+    def keys(self) -> Sequence[Key]:
+        return by_id(*self._pane.keys)
+
+    @property
+    def pane(self) -> Pane:
+        return self._pane
+
+    @property
+    def table(self) -> Table:
+        return self.query_one("#table", Table)
+
+    @property
+    def row(self) -> Row | None:
+        return self.table.current
+
+    def take_focus(self) -> None:
+        self.table.focus()
+
+    def on_mount(self) -> None:
+        if self._cursor is not None:
+            self.table.move_to(self._cursor)
+        self.stand()
+
+    def reload(self) -> None:
+        pane, limit = self._pane, self._limit
+
+        def read(workspace: Workspace) -> list[Row]:
+            return [pane.table_row(row) for row in pane.read(workspace, limit)]
+
+        self._rows_reader.ask(limit, read, self._show)
+        if self.is_attached and self.screen.has_class("-tall") and pane.name != "audit":
+            from quarterdeck_console.screens.news import read_news
+
+            self._news_reader.ask("news", read_news, self.query_one("#news", Table).show)
+
+    def _show(self, rows: list[Row]) -> None:
+        self._read = rows
+        self._apply()
+        self._describe(self.row)
+
+    def _apply(self) -> None:
+        keep = matcher(self.filter_words, [column.title for column in self._pane.columns])
+        self.table.show([row for row in self._read if keep(row)])
+
+    def set_filter(self, words: str) -> None:
+        self.filter_words = words
+        self._apply()
+
+    def on_table_highlighted(self, message: Table.Highlighted) -> None:
+        message.stop()
+        self._describe(message.row)
+
+    def on_table_end_reached(self, message: Table.EndReached) -> None:
+        message.stop()
+        if len(self._read) >= self._limit:
+            self._limit += PAGE_ROWS
+            self.reload()
+
+    def on_resize(self) -> None:
+        self._describe(self.row)
+
+    def _describe(self, row: Row | None) -> None:
+        view = self.query_one("#detail", TextView)
+        if not self.is_attached or not self.screen.has_class("-wide"):
+            return
+        if row is None:
+            self._detail_reader.forget()
+            view.show(Text())
+            return
+        changed = view.name != row.key
+        pane, source = self._pane, row.source
+
+        def show(text: Text) -> None:
+            view.show(text, keep_place=not changed)
+
+        self._detail_reader.ask(row.key, lambda workspace: pane.detail(workspace, source), show)
+
+
+class PageView(View):
+    """A text on the whole body."""
+
+    def __init__(self, page: TextPage, *, pane: Pane | None = None, row: Row | None = None) -> None:
+        super().__init__()
+        self._page = page
+        self._pane, self._row = pane, row
+        self._reader = Reader(self)
+
+    def compose(self) -> ComposeResult:
+        yield TextView(id="text")
+
+    @property
+    def crumb(self) -> str:
+        return self._page.name
+
+    @property
+    def keys(self) -> Sequence[Key]:
+        own = [key for key in (self._pane.keys if self._pane else ()) if key.startswith("write.")]
+        return by_id("text.down", "text.page_down", *own, "go.back", "go.help")
+
+    @property
+    def pane(self) -> Pane | None:
+        return self._pane
+
+    @property
+    def row(self) -> Row | None:
+        return self._row
+
+    def take_focus(self) -> None:
+        self.query_one(TextView).focus()
+
+    def on_mount(self) -> None:
+        self.stand()
+
+    def reload(self) -> None:
+        self._reader.ask("page", self._page.read, self.query_one(TextView).show)
+
+
+class LogView(View):
+    """The end of a log file. Its size is looked at twice a second; nothing is drawn while it does not grow."""
+
+    DEFAULT_CSS = "LogView Vertical { height: 1fr; }"
+
+    def __init__(self, page: LogPage) -> None:
+        super().__init__()
+        self._page = page
+        self._seen: tuple[int, float] | None = None
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield TextView(id="text", follow=True)
+
+    @property
+    def crumb(self) -> str:
+        return self._page.name
+
+    @property
+    def keys(self) -> Sequence[Key]:
+        return by_id("text.down", "text.first", "text.last", "go.back", "go.help")
+
+    def take_focus(self) -> None:
+        self.query_one(TextView).focus()
+
+    def on_mount(self) -> None:
+        self.set_interval(LOG_SECONDS, self.reload)
+        self.stand()
+
+    def reload(self) -> None:
+        path = self._page.path
+        view = self.query_one(TextView)
+        if path is None:
+            view.show(Text("No log yet: the job has not started. It appears here as soon as it is written.", MUTED))
+            return
+        try:
+            about = path.stat()
+            if self._seen == (about.st_size, about.st_mtime):
+                return
+            self._seen = (about.st_size, about.st_mtime)
+            with path.open("rb") as file:
+                file.seek(max(0, about.st_size - LOG_TAIL_BYTES))
+                words = file.read().decode(errors="replace")
+        except OSError as error:
+            self.post_message(Reported(f"{path} cannot be read: {error.strerror}.", bad=True))
+            return
+        view.show(Text("\n").join(Text(clean(line.expandtabs(4))) for line in words.split("\n")))
+
+
+def view_of(page: Pane | TextPage | LogPage, **context: Any) -> View:
+    """The view that shows `page`."""
+    if isinstance(page, Pane):
+        return TableView(page)
+    if isinstance(page, LogPage):
+        return LogView(page)
+    return PageView(page, **context)

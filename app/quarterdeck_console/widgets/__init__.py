@@ -1,0 +1,1 @@
+"""Generic widgets: they know rows, lines and keys, and nothing of models."""

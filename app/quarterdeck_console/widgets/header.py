@@ -1,0 +1,108 @@
+"""The first line: where am I, as whom, what is open, what is alive. Parts drop from the least important on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual import events
+from textual.reactive import reactive
+
+from quarterdeck_console.formatting import clean
+from quarterdeck_console.themes import BAD, BUSY, FAINT, GOOD, MUTED, OTHER_STRIPE, STRIPES, STRONG, WARN
+from quarterdeck_console.widgets.line import Line
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the first line says."""
+
+    environment: str = "development"
+    read_only: bool = False
+    person: str = ""
+    host: str = ""
+    workspace: str = ""
+    loaded: bool = False
+    """False until the engine has answered: nothing may look healthy before it was looked at."""
+    last_change: str = ""
+    pages: int = 0
+    alerts: int = 0
+    operations: int = 0
+    jobs: int = 0
+    runner: bool | None = None
+    workers: int | None = None
+    trouble: str = ""
+    """Why the screen may be out of date, and since when."""
+
+
+class Header(Line):
+    """Draws a Status."""
+
+    status: reactive[Status] = reactive(Status(), repaint=False)
+
+    def watch_status(self) -> None:
+        self._compose_line()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._compose_line()
+
+    def _compose_line(self) -> None:
+        width = self.size.width
+        left, right = self._left(), self._right()
+        parts = sorted({priority for priority, _ in left + right}, reverse=True)
+        while parts:
+            room = width - 2 - sum(part.cell_len + 2 for _, part in left + right)
+            if room >= 0 or parts[0] <= 1:
+                break
+            left = [part for part in left if part[0] < parts[0]]
+            right = [part for part in right if part[0] < parts[0]]
+            parts.pop(0)
+        line = Text("")
+        for _, part in left:
+            line.append_text(part).append("  ")
+        end = Text("  ").join([part for _, part in right])
+        line.append(" " * max(1, width - line.cell_len - end.cell_len - 1))
+        self.show(line.append_text(end).append(" "))
+
+    def _left(self) -> list[tuple[int, Text]]:
+        s = self.status
+        words, style = STRIPES.get(s.environment, (clean(s.environment).upper(), OTHER_STRIPE))
+        stripe = Text(f" {words} ", style)
+        if s.read_only:
+            stripe.append(" READ-ONLY ", "bold #14181d on #d9a441")
+        return [
+            (1, stripe),
+            (1, Text(clean(s.workspace), STRONG)),
+            (6, Text(clean(f"{s.person}@{s.host}"), MUTED)),
+        ]
+
+    def _right(self) -> list[tuple[int, Text]]:
+        s = self.status
+        if s.trouble:
+            return [(1, Text(clean(s.trouble), BAD))]
+        if not s.loaded:
+            return [(1, Text("opening ...", MUTED))]
+        parts = [(5, Text(f"changed {s.last_change}", MUTED))] if s.last_change else []
+        parts.append((1, self._alerts()))
+        if s.operations:
+            parts.append((2, Text(f"◐ {s.operations} rolling out", BUSY)))
+        if s.jobs:
+            parts.append((4, Text(f"◐ {s.jobs} running", BUSY)))
+        parts.append((2, _alive("runner", None if s.runner is None else int(s.runner))))
+        parts.append((2, _alive("gateway", s.workers)))
+        return parts
+
+    def _alerts(self) -> Text:
+        s = self.status
+        if not s.alerts:
+            return Text("● no alerts", GOOD)
+        words = f"{s.alerts} alert{'s' * (s.alerts != 1)}"
+        return Text(f"✖ {words}", f"bold {BAD}") if s.pages else Text(f"▲ {words}", WARN)
+
+
+def _alive(name: str, count: int | None) -> Text:
+    if count is None:
+        return Text(f"○ {name}", FAINT)
+    if not count:
+        return Text(f"✖ {name} down", BAD)
+    return Text(f"● {name}" + (f" x{count}" if count > 1 else ""), GOOD)

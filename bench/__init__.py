@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m bench`, `python -m bench --only rollback`. What is measured: docs/performance.md."""

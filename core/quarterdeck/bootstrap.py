@@ -1,0 +1,116 @@
+"""The composition root: makes and opens workspaces, and is the only importer of adapters."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from quarterdeck import events, migrations
+from quarterdeck.adapters.clock import SystemClock
+from quarterdeck.adapters.evidently import EvidentlyReporter
+from quarterdeck.adapters.webhook import HttpNotifier
+from quarterdeck.artifacts import ArtifactStore
+from quarterdeck.database import Database
+from quarterdeck.errors import NotFoundError, RefusedError, UsageError
+from quarterdeck.location import SETTINGS_FILE
+from quarterdeck.ports import Ports
+from quarterdeck.settings import load_settings
+from quarterdeck.workspace import STATE_FOLDER, Workspace
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
+)
+FIRST_SETTINGS = """\
+# Quarterdeck: settings of this workspace. docs/settings.md lists every key.
+[workspace]
+name = "{name}"
+"""
+
+
+def system_ports() -> Ports:
+    """The real outside world."""
+    return Ports(clock=SystemClock(), notifier=HttpNotifier(), reporter=EvidentlyReporter())
+
+
+def create_workspace(folder: Path, *, ports: Ports | None = None, actor: str | None = None) -> Workspace:
+    """Make `folder` a workspace and open it. A quarterdeck.toml that is there already is kept.
+
+    Raises:
+        UsageError: `folder` is not a folder, or cannot be written.
+        RefusedError: it is a workspace already, or lies on a network file system.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder. Name a folder for the workspace.")
+    if (folder / STATE_FOLDER / "state.db").exists():
+        raise RefusedError(f"{folder} is a workspace already. Open it with `quarterdeck`.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _refuse_network_file_systems(folder)
+        if not (folder / SETTINGS_FILE).exists():
+            (folder / SETTINGS_FILE).write_text(FIRST_SETTINGS.format(name=_name_of(folder)), encoding="utf-8")
+        load_settings(folder / SETTINGS_FILE)
+        state = folder / STATE_FOLDER
+        state.mkdir(mode=0o700, exist_ok=True)
+        state.chmod(0o700)
+        (state / "logs").mkdir(exist_ok=True)
+        (state / "artifacts").mkdir(exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or folder} cannot be written: {error.strerror}. Choose another folder."
+        ) from error
+    workspace = open_workspace(folder, ports=ports, actor=actor)
+    with workspace.state.write("init") as tx:
+        workspace.record(tx, "workspace.created", "workspace", {"name": workspace.settings.workspace.name})
+    return workspace
+
+
+def open_workspace(folder: Path, *, ports: Ports | None = None, actor: str | None = None) -> Workspace:
+    """Open the workspace in `folder`; one of an older schema is migrated, after a backup copy.
+
+    Raises:
+        SettingsError: quarterdeck.toml does not fit.
+        NotFoundError: the folder has settings but no state yet.
+        UsageError: the folder cannot be written.
+        NewerWorkspaceError: it was written by a newer Quarterdeck.
+    """
+    settings = load_settings(folder / SETTINGS_FILE)
+    state_folder = folder / STATE_FOLDER
+    if not state_folder.is_dir():
+        raise NotFoundError(f"{folder} has a {SETTINGS_FILE} but no state yet. Run `quarterdeck init {folder}`.")
+    if not os.access(state_folder, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{state_folder} cannot be written, and even looking takes locks beside the databases. Mount it writable "
+            "and as your own, or copy the workspace to a folder that is."
+        )
+    state = Database(state_folder / "state.db", synchronous="FULL")
+    traffic = Database(state_folder / "traffic.db", synchronous="NORMAL")
+    migrations.bring_up_to_date(state, migrations.STATE)
+    migrations.bring_up_to_date(traffic, migrations.TRAFFIC)
+    return Workspace(
+        root=folder.resolve(),
+        settings=settings,
+        state=state,
+        traffic=traffic,
+        artifacts=ArtifactStore(state_folder / "artifacts"),
+        ports=ports or system_ports(),
+        actor=actor or events.current_actor(),
+    )
+
+
+def _name_of(folder: Path) -> str:
+    kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in folder.resolve().name)
+    return kept.strip("-._") or "quarterdeck"
+
+
+def _refuse_network_file_systems(folder: Path) -> None:
+    # SQLite's locks are not reliable there, and a lost lock is a lost rollback.
+    best, kind = "", ""
+    target = os.path.realpath(folder)
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, mount, file_system, *_ = line.split(" ")
+        mount = mount.replace("\\040", " ")
+        inside = target == mount or target.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, file_system
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise RefusedError(f"{folder} lies on a network file system ({kind}). Choose a folder on a local disk.")

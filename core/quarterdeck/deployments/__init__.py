@@ -1,0 +1,1 @@
+"""Deployments, their revisions, and the operations that move between them."""

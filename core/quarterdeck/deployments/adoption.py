@@ -1,0 +1,137 @@
+"""Taking a model from elsewhere under watch in one go: registered, deployed, and with a monitor of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from quarterdeck.database import WriteLock
+from quarterdeck.deployments.deployment import ServedBy
+from quarterdeck.deployments.rollout import deploy_in
+from quarterdeck.errors import BusyError, ReadOnlyError, SettingsError, UsageError
+from quarterdeck.registry.registration import register
+from quarterdeck.settings import DatasetSettings, check_name, load_settings
+from quarterdeck.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What an adopted model became."""
+
+    model: str
+    version: int
+    deployment: str
+    monitor: str
+    operation: int
+    """The operation that puts it in service."""
+    unknown: tuple[str, ...]
+    """What could not be learnt about it, in sentences."""
+
+
+def adopt(
+    workspace: Workspace,
+    name: str,
+    *,
+    path: Path | None,
+    sample: Path,
+    target: str | None = None,
+    time: str | None = None,
+    key: str | None = None,
+    actor: str | None = None,
+) -> Adopted:
+    """Register the model in `path` (none: it is served elsewhere), deploy it as `name`, and watch it.
+
+    `sample` is a table of rows like those that it gets; with `target` they hold the truth too. The monitor is added
+    to quarterdeck.toml, whose comments and order are kept.
+
+    Raises:
+        UsageError: the name cannot be one, or the file is no model that can be adopted.
+        DataError: the sample cannot be read, or does not fit the model.
+        ReadOnlyError: the workspace is read-only.
+        RefusedError: the model holds types that are not trusted, or it cannot take over what `name` serves.
+        SettingsError: quarterdeck.toml cannot be read, and nothing was done; or it cannot be written, and the model
+            is deployed and the message says what to add.
+    """
+    from quarterdeck.datasets.ingestion import read_table
+    from quarterdeck.registry.adoption import inspect_model
+
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise UsageError(f"{str(error).capitalize()}.") from None
+    if workspace.settings.workspace.read_only:
+        # `change` would say so too, but only after the model and its reference have been stored.
+        raise ReadOnlyError
+    load_settings(workspace.settings_file)  # What cannot be read cannot be added to: better known before than after.
+    frame = read_table(sample, DatasetSettings(target=target, time=time, key=key))
+    candidate = inspect_model(workspace, name, path, frame, target=target, time=time, key=key)
+    served_by = ServedBy.EXTERNAL if path is None else ServedBy.GATEWAY
+    with workspace.change("adopt") as tx:
+        version = register(tx, workspace, candidate, actor=actor)
+        operation = deploy_in(
+            tx,
+            workspace,
+            name,
+            model=name,
+            version=version.number,
+            reason=f"adopted from {'elsewhere' if path is None else path.name}",
+            actor=actor,
+            served_by=served_by,
+        )
+        data = {"version": version.number, "served_by": str(served_by), "source": None if path is None else str(path)}
+        workspace.record(tx, "model.adopted", f"deployment/{name}", data, actor=actor)
+    unknown = tuple(version.unknown)
+    if served_by is ServedBy.EXTERNAL:
+        unknown += (f"Whether it is what answers there: unproven until a prediction names version {version.number}.",)
+    return Adopted(
+        model=name,
+        version=version.number,
+        deployment=name,
+        monitor=_watch(workspace, name),
+        operation=operation.id or 0,
+        unknown=unknown,
+    )
+
+
+def _watch(workspace: Workspace, name: str) -> str:
+    """The monitor of deployment `name`; one is added to quarterdeck.toml when there is none."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    file = workspace.settings_file.resolve()
+    try:
+        # Read, changed and replaced by one process at a time: of two at once the second would undo the first.
+        with WriteLock(workspace.folder / "settings.lock").held("adopt"):
+            settings = load_settings(file)
+            for monitor, watched in settings.monitors.items():
+                if watched.deployment == name:
+                    return monitor
+            document = tomlkit.parse(file.read_text(encoding="utf-8"))
+            monitors = document.setdefault("monitors", tomlkit.table(is_super_table=True))
+            fresh = name if name not in monitors else f"{name}-adopted"
+            monitors[fresh] = {"deployment": name}
+            _replace(file, tomlkit.dumps(document))
+    except (OSError, TOMLKitError, BusyError) as error:
+        raise SettingsError(
+            f"'{name}' is deployed, but {file} cannot be changed ({error}). "
+            f'To watch it, add: [monitors.{name}] with deployment = "{name}".'
+        ) from error
+    return fresh
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write the settings whole or not at all, and only if they can be read again."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        load_settings(Path(temporary))
+        os.chmod(temporary, file.stat().st_mode & 0o777)
+        os.replace(temporary, file)
+    except BaseException:
+        os.unlink(temporary)
+        raise

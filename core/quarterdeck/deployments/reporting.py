@@ -1,0 +1,128 @@
+"""Predictions and labels of a deployment that arrive as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quarterdeck.deployments.deployment import find_deployment
+from quarterdeck.deployments.intake import reporting_version, take_labels, take_predictions
+from quarterdeck.errors import DataError
+from quarterdeck.registry.signature import Feature
+from quarterdeck.registry.truth import plain
+from quarterdeck.settings import DatasetSettings
+from quarterdeck.traffic.recording import Ingested
+from quarterdeck.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def report_table(
+    workspace: Workspace,
+    name: str,
+    source: Path,
+    *,
+    version: int | None = None,
+    prediction: str = "prediction",
+    score: str | None = None,
+    identifier: str = "id",
+    time: str | None = None,
+    key: str | None = None,
+) -> Ingested:
+    """Take the predictions of a table: a row each, with the inputs by their names. All or none are taken.
+
+    `score` names a column with the probability of the second of two classes. What is not named falls back to the
+    signature's own `time` and `key` columns, where the table has them.
+
+    Raises:
+        NotFoundError: there is no such deployment or version.
+        RefusedError: the deployment is served here.
+        DataError: the table cannot be read, lacks a column, or holds what does not fit; the message names it.
+    """
+    _, signature = reporting_version(workspace, name, version)
+    frame = _read(source)
+    needed = [identifier, prediction, *signature.names, *filter(None, (score, time, key))]
+    _require(frame, needed, source)
+    time = time or (signature.time if signature.time in frame.columns else None)
+    key = key or (signature.key if signature.key in frame.columns else None)
+    columns = {column: _plain(frame[column]) for column in dict.fromkeys([*needed, *filter(None, (time, key))])}
+    inputs = [_typed(feature, columns[feature.name]) for feature in signature.features]
+    rows = [
+        {
+            "id": columns[identifier][i],
+            "inputs": [values[i] for values in inputs],
+            "prediction": columns[prediction][i],
+            "probabilities": None if score is None else _shares(columns[score][i], i, score),
+            "event_time": None if time is None else columns[time][i],
+            "key": None if key is None else columns[key][i],
+        }
+        for i in range(len(frame))
+    ]
+    return take_predictions(workspace, name, rows, version=version)
+
+
+def label_table(
+    workspace: Workspace,
+    name: str,
+    source: Path,
+    *,
+    reference: str = "id",
+    value: str = "label",
+    time: str | None = None,
+) -> int:
+    """Take the labels of a table; return how many.
+
+    Raises:
+        NotFoundError: there is no such deployment.
+        DataError: the table cannot be read, or lacks a column; the message names it.
+    """
+    with workspace.state.read() as tx:
+        find_deployment(tx, name)
+    frame = _read(source)
+    _require(frame, [reference, value, *filter(None, (time,))], source)
+    references, values = _plain(frame[reference]), _plain(frame[value])
+    times = [None] * len(frame) if time is None else _plain(frame[time])
+    rows = [
+        {"reference": one, "value": truth, "labelled_at": moment}
+        for one, truth, moment in zip(references, values, times, strict=True)
+    ]
+    return take_labels(workspace, name, rows)
+
+
+def _read(source: Path) -> pd.DataFrame:
+    from quarterdeck.datasets.ingestion import read_table
+
+    return read_table(source, DatasetSettings())
+
+
+def _require(frame: pd.DataFrame, columns: Sequence[str], source: Path) -> None:
+    lacking = [column for column in columns if column not in frame.columns]
+    if lacking:
+        raise DataError(
+            f"{source} has no column {', '.join(lacking)}. It has: {', '.join(map(str, frame.columns))}. "
+            "Name the right ones (see --help), or add them."
+        )
+
+
+def _typed(feature: Feature, values: list[Any]) -> list[Any]:
+    """Text that a table took for numbers, such as post codes, is text again."""
+    return [None if value is None else plain(value) for value in values] if feature.type == "text" else values
+
+
+def _shares(score: Any, position: int, column: str) -> list[float] | None:
+    if score is None:
+        return None
+    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+        raise DataError(f"Column '{column}' takes probabilities, from 0 to 1; row {position + 1} has {score!r}.")
+    return [1 - score, score]
+
+
+def _plain(column: pd.Series[Any]) -> list[Any]:
+    """Python values, None for a missing one, ISO text for a time."""
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return [None if pd.isna(value) else value.isoformat() for value in column]
+    return [None if value is None or value != value else value for value in column.astype(object)]

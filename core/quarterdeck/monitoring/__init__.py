@@ -1,0 +1,1 @@
+"""Monitors, their evaluations and the alerts that come of them."""

@@ -1,0 +1,22 @@
+"""Taking an alert on, with the answer to: was it real, or noise?"""
+
+from __future__ import annotations
+
+from quarterdeck.monitoring.alert import Judgement, find_alert
+from quarterdeck.workspace import Workspace
+
+
+def acknowledge(workspace: Workspace, alert_id: int, judgement: Judgement, *, actor: str | None = None) -> None:
+    """Mark the alert as taken on by `actor`, who judges it real or noise.
+
+    Raises:
+        NotFoundError: there is no such alert.
+        IllegalTransitionError: it is resolved.
+        ReadOnlyError: the workspace is read-only.
+    """
+    who = actor or workspace.actor
+    with workspace.change("ack") as tx:
+        alert = find_alert(tx, alert_id)
+        alert.acknowledge(who, judgement)
+        tx.add(alert)
+        workspace.record(tx, "alert.acknowledged", alert.reference, {"judgement": judgement}, actor=who)

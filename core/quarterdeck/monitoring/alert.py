@@ -1,0 +1,102 @@
+"""An alert: a finding that persists, its severity by consequence, and what people made of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlmodel import Field, Session
+
+from quarterdeck.database import Entity, choice_column, json_column, time_column
+from quarterdeck.errors import IllegalTransitionError, NotFoundError
+
+
+class AlertKind(StrEnum):
+    DRIFT = "drift"
+    """The distribution of columns moved."""
+    MISSING = "missing"
+    """The share of missing values moved."""
+    QUALITY = "quality"
+    """The predictions are worse than on the holdout."""
+
+
+class Severity(StrEnum):
+    INFORMATIONAL = "informational"
+    """True, and of no consequence for the model: shown, tells nobody."""
+    WARNING = "warning"
+    PAGE = "page"
+
+
+class AlertState(StrEnum):
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    """Somebody has it."""
+    RESOLVED = "resolved"
+    """As many clean windows as an alert needs, or it is about a version that serves no more."""
+
+
+class Judgement(StrEnum):
+    """What the person who acknowledged it said."""
+
+    REAL = "real"
+    NOISE = "noise"
+
+
+class Alert(Entity, table=True):
+    id: int | None = Field(default=None, primary_key=True)
+    monitor: str = Field(index=True)
+    deployment: str = Field(index=True)
+    version: int
+    """The version that served when it was last seen."""
+    kind: AlertKind = Field(sa_column=choice_column("kind", AlertKind))
+    columns: list[str] = Field(sa_column=json_column())
+    """The columns it is about, worst first; the metric's name for quality."""
+    slice: str | None = None
+    """The slice that carries the shift: `channel=app`."""
+    severity: Severity = Field(sa_column=choice_column("severity", Severity))
+    score: float
+    """Effect times importance, or relative loss of quality: what alerts are ranked by."""
+    state: AlertState = Field(sa_column=choice_column("state", AlertState))
+    summary: str
+    evidence: dict[str, Any] = Field(sa_column=json_column())
+    """The newest scores of its columns, by column."""
+    onset: datetime = Field(sa_column=time_column(required=True))
+    """Start of the first window that showed it."""
+    last_window_end: datetime = Field(sa_column=time_column(required=True))
+    clean_windows: int = 0
+    report: str | None = None
+    """Digest of the full report of its window, once made."""
+    opened_at: datetime = Field(sa_column=time_column(required=True))
+    resolved_at: datetime | None = Field(default=None, sa_column=time_column())
+    acknowledged_by: str | None = None
+    judgement: Judgement | None = Field(default=None, sa_column=choice_column("judgement", Judgement, required=False))
+
+    @property
+    def reference(self) -> str:
+        return f"alert/{self.id}"
+
+    def acknowledge(self, actor: str, judgement: Judgement) -> None:
+        """Take it on.
+
+        Raises:
+            IllegalTransitionError: it is resolved.
+        """
+        if self.state is AlertState.RESOLVED:
+            raise IllegalTransitionError(f"Alert {self.id} is resolved: there is nothing to acknowledge.")
+        self.state, self.acknowledged_by, self.judgement = AlertState.ACKNOWLEDGED, actor, judgement
+
+    def resolve(self, at: datetime) -> None:
+        self.state, self.resolved_at = AlertState.RESOLVED, at
+
+
+def find_alert(tx: Session, alert_id: int) -> Alert:
+    """The alert with that number.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    alert = tx.get(Alert, alert_id)
+    if alert is None:
+        raise NotFoundError(f"There is no alert {alert_id}. `quarterdeck alerts --all` lists them.")
+    return alert

@@ -1,0 +1,211 @@
+"""From findings to alerts: persistence, one alert for one cause, severity by consequence, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity
+from quarterdeck.monitoring.monitor import Monitor
+from quarterdeck.monitoring.result import Aspect, Result
+from quarterdeck.settings import MonitorSettings
+from quarterdeck.workspace import Workspace
+
+ACTIVE = (AlertState.OPEN, AlertState.ACKNOWLEDGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that stands out in one window."""
+
+    kind: AlertKind
+    column: str
+    """The column; the metric's name for quality."""
+    slice: str | None
+    score: float
+    row: dict[str, Any]
+
+
+def findings_of(result: Result) -> list[Finding]:
+    """What a stored result found."""
+    if result.aspect is Aspect.QUALITY:
+        return [
+            Finding(AlertKind.QUALITY, row["metric"], None, row["loss"], row)
+            for row in result.scores
+            if row["verdict"] == "worse"
+        ]
+    found = []
+    for row in result.scores:
+        if row["verdict"] == "drifted":
+            found.append(Finding(AlertKind.DRIFT, row["column"], row["slice"], row["severity"], row))
+        if row["missing_verdict"] == "drifted":
+            found.append(Finding(AlertKind.MISSING, row["column"], None, row["missing_severity"], row))
+    return found
+
+
+def severity_of(settings: MonitorSettings, score: float) -> Severity:
+    if score >= settings.page:
+        return Severity.PAGE
+    return Severity.WARNING if score >= settings.warning else Severity.INFORMATIONAL
+
+
+def update_alerts(tx: Session, workspace: Workspace, monitor: Monitor, result: Result) -> None:
+    """Open, follow or resolve alerts after a window was judged, inside that transaction."""
+    kinds = (AlertKind.QUALITY,) if result.aspect is Aspect.QUALITY else (AlertKind.DRIFT, AlertKind.MISSING)
+    findings = findings_of(result)
+    alerts = active_alerts(tx, monitor, kinds)
+    for alert in alerts:
+        own = [f for f in findings if f.kind is alert.kind and f.column in alert.columns]
+        _follow(tx, workspace, monitor, alert, result, own)
+    named = {(alert.kind, column) for alert in alerts for column in alert.columns}
+    onsets = _persistent(tx, monitor, result)
+    fresh = [f for f in findings if (f.kind, f.column) not in named and (f.kind, f.column) in onsets]
+    for group in _grouped(fresh):
+        _open(tx, workspace, monitor, result, group, min(onsets[(f.kind, f.column)] for f in group))
+
+
+def resolve_for_other_versions(tx: Session, workspace: Workspace, monitor: Monitor, serving: int) -> None:
+    """Resolve quality alerts about versions that serve no more."""
+    for alert in active_alerts(tx, monitor, (AlertKind.QUALITY,)):
+        if alert.version != serving:
+            _resolve(tx, workspace, alert, f"version {alert.version} no longer serves")
+
+
+def active_alerts(tx: Session, monitor: Monitor, kinds: Iterable[AlertKind]) -> list[Alert]:
+    query = select(Alert).where(
+        Alert.monitor == monitor.name, col(Alert.state).in_(ACTIVE), col(Alert.kind).in_(list(kinds))
+    )
+    return list(tx.exec(query.order_by(col(Alert.id))))
+
+
+def _persistent(tx: Session, monitor: Monitor, result: Result) -> dict[tuple[AlertKind, str], datetime]:
+    """The findings that stand in m of the last k windows, each with the start of the first of them.
+
+    Input findings count over versions alike, since a new version does not change what comes in; quality is
+    counted for one version.
+    """
+    needed, _ = monitor.settings.persistence
+    query = select(Result).where(
+        Result.monitor == monitor.name,
+        Result.aspect == result.aspect,
+        col(Result.served).is_(True),
+        col(Result.window_end) > result.window_end - monitor.patience,
+        col(Result.window_end) <= result.window_end,
+    )
+    if result.aspect is Aspect.QUALITY:
+        query = query.where(Result.version == result.version)
+    windows: dict[tuple[AlertKind, str], set[datetime]] = {}
+    for row in tx.exec(query):
+        for finding in findings_of(row):
+            windows.setdefault((finding.kind, finding.column), set()).add(row.window_start)
+    return {name: min(starts) for name, starts in windows.items() if len(starts) >= needed}
+
+
+def _grouped(findings: list[Finding]) -> list[list[Finding]]:
+    """What began together, of one kind and in one slice, is one alert: most likely it has one cause."""
+    groups: dict[tuple[AlertKind, str | None], list[Finding]] = {}
+    for finding in sorted(findings, key=lambda f: f.score, reverse=True):
+        groups.setdefault((finding.kind, finding.slice), []).append(finding)
+    return list(groups.values())
+
+
+def _open(
+    tx: Session, workspace: Workspace, monitor: Monitor, result: Result, group: list[Finding], onset: datetime
+) -> None:
+    worst = group[0]
+    alert = Alert(
+        monitor=monitor.name,
+        deployment=result.deployment,
+        version=result.version,
+        kind=worst.kind,
+        columns=[finding.column for finding in group],
+        slice=worst.slice,
+        severity=severity_of(monitor.settings, worst.score),
+        score=worst.score,
+        state=AlertState.OPEN,
+        summary=summarise(group, result),
+        evidence={finding.column: finding.row for finding in group},
+        onset=onset,
+        last_window_end=result.window_end,
+        opened_at=workspace.now(),
+    )
+    tx.add(alert)
+    tx.flush()
+    workspace.record(tx, "alert.opened", alert.reference, _facts(alert))
+
+
+def _follow(
+    tx: Session, workspace: Workspace, monitor: Monitor, alert: Alert, result: Result, findings: list[Finding]
+) -> None:
+    if not findings:
+        if not _is_clean(alert, result):
+            return
+        alert.clean_windows += 1
+        if alert.clean_windows >= monitor.settings.persistence[1]:
+            _resolve(tx, workspace, alert, f"{alert.clean_windows} clean windows")
+        tx.add(alert)
+        return
+    worst = max(findings, key=lambda f: f.score)
+    alert.clean_windows = 0
+    alert.last_window_end = max(alert.last_window_end, result.window_end)
+    alert.version = result.version
+    alert.evidence = {**alert.evidence, **{finding.column: finding.row for finding in findings}}
+    alert.summary = summarise(findings, result)
+    if worst.score > alert.score:
+        alert.score = worst.score
+        level = severity_of(monitor.settings, worst.score)
+        if level is not alert.severity:
+            alert.severity = level
+            workspace.record(tx, "alert.escalated", alert.reference, _facts(alert))
+    tx.add(alert)
+
+
+def _is_clean(alert: Alert, result: Result) -> bool:
+    """Whether the window says that the alert's columns are quiet. Too little data says nothing."""
+    verdict = "missing_verdict" if alert.kind is AlertKind.MISSING else "verdict"
+    name = "metric" if alert.kind is AlertKind.QUALITY else "column"
+    verdicts = [row[verdict] for row in result.scores if row[name] in alert.columns]
+    return bool(verdicts) and all(found == "quiet" for found in verdicts)
+
+
+def _resolve(tx: Session, workspace: Workspace, alert: Alert, why: str) -> None:
+    alert.resolve(workspace.now())
+    tx.add(alert)
+    workspace.record(tx, "alert.resolved", alert.reference, {**_facts(alert), "why": why})
+
+
+def _facts(alert: Alert) -> dict[str, Any]:
+    return {
+        "severity": alert.severity,
+        "kind": alert.kind,
+        "columns": alert.columns,
+        "slice": alert.slice,
+        "deployment": alert.deployment,
+        "version": alert.version,
+        "monitor": alert.monitor,
+        "summary": alert.summary,
+    }
+
+
+def summarise(findings: list[Finding], result: Result) -> str:
+    """One line: what, where, how much, on how many rows."""
+    worst = max(findings, key=lambda f: f.score)
+    row = worst.row
+    if worst.kind is AlertKind.QUALITY:
+        return (
+            f"{row['metric']} of version {result.version} is {row['value']:.3f} "
+            f"({row['low']:.3f} to {row['high']:.3f}), {row['baseline']:.3f} on its holdout; "
+            f"{result.n_labelled:,} labelled rows"
+        )
+    others = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
+    if worst.kind is AlertKind.MISSING:
+        return (
+            f"{worst.column}{others}: {row['missing_current']:.0%} missing, {row['missing_reference']:.0%} in training"
+        )
+    unit = {"wasserstein_normed": " sigma", "share_moved": " of values moved"}.get(row["measure"], " Jensen-Shannon")
+    place = f" in {worst.slice}" if worst.slice else ""
+    return f"{worst.column}{others} moved{place}: {row['effect']:.2g}{unit}, {result.n_current:,} rows"

@@ -1,0 +1,132 @@
+"""The columns of a window against the rows that a version was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quarterdeck.errors import SettingsError
+from quarterdeck.monitoring.monitor import Monitor
+from quarterdeck.registry.signature import Feature, Signature
+from quarterdeck.registry.version import ModelVersion
+from quarterdeck.statistics.drift import Column, ColumnScore, PreparedColumn, prepare, score_columns
+from quarterdeck.statistics.localisation import localise
+from quarterdeck.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_LEVELS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A version's training rows, prepared once for many windows."""
+
+    version: ModelVersion
+    signature: Signature
+    columns: list[Column]
+    prepared: list[PreparedColumn] = field(repr=False)
+
+
+def load_reference(workspace: Workspace, version: ModelVersion, watched: Sequence[str] = ()) -> Reference | None:
+    """The reference of a version, its watched features only (all of them when none are named); None if it has none.
+
+    Raises:
+        SettingsError: a watched column is no feature of the version.
+    """
+    if version.reference is None:
+        return None
+    import pandas as pd
+
+    signature = Signature.from_dict(version.signature)
+    frame = pd.read_parquet(workspace.artifacts.path(version.reference))
+    strangers = sorted(set(watched) - set(signature.names))
+    if strangers:
+        raise SettingsError(
+            f"A monitor of model version {version.number} names columns that it does not take: {', '.join(strangers)}. "
+            f"Mend `columns` under [monitors]. It takes: {', '.join(signature.names)}."
+        )
+    features = [f for f in signature.features if not watched or f.name in watched]
+    columns = [as_column(feature, frame[feature.name].tolist()) for feature in features]
+    return Reference(version, signature, columns, prepare(columns))
+
+
+def window_columns(signature: Signature, rows: Sequence[Sequence[Any]]) -> dict[str, Column]:
+    """Recorded inputs (a sequence of rows, values in the order of the features) as columns by name."""
+    by_position = list(zip(*rows, strict=True)) if rows else [()] * len(signature.features)
+    return {
+        feature.name: as_column(feature, values)
+        for feature, values in zip(signature.features, by_position, strict=True)
+    }
+
+
+def as_column(feature: Feature, values: Sequence[Any]) -> Column:
+    """One feature's values, None or NaN for a missing one, as the statistics take them."""
+    if feature.kind == "numeric":
+        numbers = [np.nan if value is None else float(value) for value in values]
+        return Column(feature.name, "numeric", np.array(numbers, dtype=np.float64))
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = [None if value is None or value != value else str(value) for value in values]
+    return Column(feature.name, "categorical", texts)
+
+
+def judge_inputs(monitor: Monitor, reference: Reference, current: dict[str, Column]) -> list[dict[str, Any]]:
+    """A score for each watched column, as a dictionary: a `ColumnScore`'s fields, and
+
+    - `slice`: `column=level` where one level carries the shift, else None;
+    - `importance`: the column's share in the model's quality, an equal share where that is not known;
+    - `severity`: effect times importance; `missing_severity`: the same for the share of missing values.
+    """
+    settings = monitor.settings
+    scores = score_columns(
+        reference.prepared,
+        [current[column.name] for column in reference.columns],
+        threshold=settings.threshold,
+        q=settings.significance,
+        minimum_rows=settings.minimum_rows,
+    )
+    known = reference.version.importances
+    equal = 1 / max(len(reference.signature.features), 1)
+    rows = []
+    for score in scores:
+        importance = known.get(score.column, 0.0) if known else equal
+        rows.append(
+            {
+                **asdict(score),
+                "slice": _slice(monitor, reference, current, score) if score.verdict == "drifted" else None,
+                "importance": importance,
+                "severity": score.effect * importance,
+                "missing_severity": score.missing_effect * importance,
+            }
+        )
+    return rows
+
+
+def _slice(monitor: Monitor, reference: Reference, current: dict[str, Column], score: ColumnScore) -> str | None:
+    values = {column.name: column for column in reference.columns}
+    levels = [
+        name
+        for name, column in values.items()
+        if column.kind == "categorical" and len({v for v in column.values if v is not None}) <= MAX_LEVELS
+    ]
+    found = localise(
+        values[score.column],
+        current[score.column],
+        {name: values[name].values for name in levels},
+        {name: current[name].values for name in levels},
+        threshold=monitor.settings.threshold,
+        q=monitor.settings.significance,
+        max_levels=MAX_LEVELS,
+    )
+    return f"{found.column}={found.level}" if found else None
+
+
+def frame_of(columns: Sequence[Column]) -> pd.DataFrame:
+    """Columns as a frame, for reports."""
+    import pandas as pd
+
+    return pd.DataFrame({column.name: column.values for column in columns})

@@ -1,0 +1,58 @@
+"""The predictions of a window against their labels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from quarterdeck.monitoring.monitor import Monitor
+from quarterdeck.registry.signature import Signature
+from quarterdeck.registry.truth import default_metric, truth_and_score
+from quarterdeck.registry.version import ModelVersion
+from quarterdeck.statistics.quality import METRICS, bootstrap_interval
+from quarterdeck.traffic.window import WindowRows
+
+
+def judge_quality(monitor: Monitor, version: ModelVersion, rows: WindowRows) -> dict[str, Any]:
+    """Realised quality of `version` on its own labelled rows of a window, against its holdout.
+
+    Returns metric, baseline (on the holdout; None when there was none), low, value, high (95% percentile
+    bootstrap), loss (relative, positive is worse), coverage (labelled share), and the verdict: *inconclusive* with
+    fewer labelled rows than the monitor's minimum, no baseline, or an undefined metric; otherwise *worse* when the
+    loss reaches the monitor's tolerance and the baseline lies outside the interval; otherwise *quiet*.
+    """
+    settings = monitor.settings
+    signature = Signature.from_dict(version.signature)
+    metric = settings.metric or default_metric(version.task, signature)
+    truth, score = truth_and_score(signature, metric, rows.labels, rows.predictions, rows.probabilities)
+    low, value, high = bootstrap_interval(metric, truth, score)
+    baseline = version.metrics.get(metric)
+    greater_is_better = METRICS[metric].greater_is_better
+    loss = _loss(baseline, value, greater_is_better)
+    outside = baseline is not None and (high < baseline if greater_is_better else low > baseline)
+    if baseline is None or math.isnan(value) or len(truth) < settings.minimum_rows:
+        # The bootstrap of a few rows is narrow because it cannot know better, not because they agree.
+        verdict = "inconclusive"
+    else:
+        verdict = "worse" if loss >= settings.tolerance and outside else "quiet"
+    return {
+        "metric": metric,
+        "baseline": baseline,
+        "low": _finite(low),
+        "value": _finite(value),
+        "high": _finite(high),
+        "loss": loss,
+        "coverage": len(truth) / max(rows.n, 1),
+        "verdict": verdict,
+    }
+
+
+def _loss(baseline: float | None, value: float, greater_is_better: bool) -> float:
+    if baseline is None or math.isnan(value) or baseline == 0:
+        return 0.0
+    change = (baseline - value) if greater_is_better else (value - baseline)
+    return change / abs(baseline)
+
+
+def _finite(value: float) -> float | None:
+    return None if math.isnan(value) else value

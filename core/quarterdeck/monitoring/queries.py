@@ -1,0 +1,159 @@
+"""What panes and the command line read of monitors and alerts: frozen rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import col, select
+
+from quarterdeck.monitoring.alert import Alert, AlertState, find_alert
+from quarterdeck.monitoring.result import Aspect, Result
+from quarterdeck.workspace import Workspace
+
+STRIP_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    id: int
+    monitor: str
+    deployment: str
+    version: int
+    kind: str
+    columns: tuple[str, ...]
+    slice: str | None
+    severity: str
+    score: float
+    state: str
+    summary: str
+    evidence: dict[str, Any]
+    onset: datetime
+    last_window_end: datetime
+    opened_at: datetime
+    resolved_at: datetime | None
+    acknowledged_by: str | None
+    judgement: str | None
+    report: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    monitor: str
+    deployment: str
+    aspect: str
+    version: int
+    served: bool
+    window_start: datetime
+    window_end: datetime
+    n_reference: int
+    n_current: int
+    n_labelled: int
+    verdict: str
+    scores: tuple[dict[str, Any], ...]
+    evaluated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorRow:
+    name: str
+    deployment: str
+    window: str
+    last_window_end: datetime | None
+    last_verdict: str | None
+    strip: tuple[str, ...]
+    """Verdicts of the newest windows, oldest first."""
+    open_alerts: int
+
+
+def alerts(workspace: Workspace, *, all: bool = False, deployment: str | None = None) -> list[AlertRow]:
+    """Alerts that are open or acknowledged (or all), worst first: by state, severity score, age."""
+    query = select(Alert)
+    if not all:
+        query = query.where(Alert.state != AlertState.RESOLVED)
+    if deployment is not None:
+        query = query.where(Alert.deployment == deployment)
+    resolved_last = (col(Alert.state) == AlertState.RESOLVED).asc()
+    with workspace.state.read() as tx:
+        found = tx.exec(query.order_by(resolved_last, col(Alert.score).desc(), col(Alert.id)))
+        return [_alert_row(alert) for alert in found]
+
+
+def alert(workspace: Workspace, alert_id: int) -> AlertRow:
+    """One alert.
+
+    Raises:
+        NotFoundError: there is none of that number.
+    """
+    with workspace.state.read() as tx:
+        return _alert_row(find_alert(tx, alert_id))
+
+
+def results(
+    workspace: Workspace, *, monitor: str | None = None, deployment: str | None = None, limit: int = 100
+) -> list[ResultRow]:
+    """The newest results, newest window first."""
+    query = select(Result)
+    if monitor is not None:
+        query = query.where(Result.monitor == monitor)
+    if deployment is not None:
+        query = query.where(Result.deployment == deployment)
+    with workspace.state.read() as tx:
+        found = tx.exec(query.order_by(col(Result.window_end).desc(), col(Result.id)).limit(limit))
+        return [_result_row(result) for result in found]
+
+
+def newest_quality(workspace: Workspace, deployment: str, version: int) -> ResultRow | None:
+    """The newest window of a version's own predictions that was judged by their labels."""
+    query = select(Result).where(
+        Result.deployment == deployment, Result.version == version, Result.aspect == Aspect.QUALITY
+    )
+    with workspace.state.read() as tx:
+        result = tx.exec(query.order_by(col(Result.window_end).desc()).limit(1)).first()
+        return None if result is None else _result_row(result)
+
+
+def window_against(workspace: Workspace, deployment: str, version: int) -> ResultRow | None:
+    """The newest window of inputs that was judged against the reference of `version`, whoever served it."""
+    query = select(Result).where(
+        Result.deployment == deployment, Result.version == version, Result.aspect == Aspect.INPUTS
+    )
+    with workspace.state.read() as tx:
+        result = tx.exec(query.order_by(col(Result.window_end).desc()).limit(1)).first()
+        return None if result is None else _result_row(result)
+
+
+def monitors(workspace: Workspace) -> list[MonitorRow]:
+    """Every monitor of quarterdeck.toml with its newest windows."""
+    rows = []
+    with workspace.state.read() as tx:
+        for name, settings in sorted(workspace.settings.monitors.items()):
+            query = select(Result.window_end, Result.verdict).where(
+                Result.monitor == name, Result.aspect == Aspect.INPUTS, col(Result.served).is_(True)
+            )
+            newest = tx.exec(query.order_by(col(Result.window_end).desc()).limit(STRIP_LENGTH)).all()
+            active = select(Alert.id).where(Alert.monitor == name, Alert.state != AlertState.RESOLVED)
+            rows.append(
+                MonitorRow(
+                    name=name,
+                    deployment=settings.deployment,
+                    window=str(settings.window),
+                    last_window_end=newest[0][0] if newest else None,
+                    last_verdict=newest[0][1] if newest else None,
+                    strip=tuple(verdict for _, verdict in reversed(newest)),
+                    open_alerts=len(tx.exec(active).all()),
+                )
+            )
+    return rows
+
+
+def _alert_row(alert: Alert) -> AlertRow:
+    assert alert.id is not None
+    values = {name: getattr(alert, name) for name in AlertRow.__dataclass_fields__}
+    return AlertRow(**{**values, "columns": tuple(alert.columns)})
+
+
+def _result_row(result: Result) -> ResultRow:
+    values = {name: getattr(result, name) for name in ResultRow.__dataclass_fields__}
+    return ResultRow(**{**values, "scores": tuple(result.scores)})

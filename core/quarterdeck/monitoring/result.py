@@ -1,0 +1,59 @@
+"""What one evaluation of one window found."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Index, UniqueConstraint
+from sqlmodel import Field
+
+from quarterdeck.database import Entity, choice_column, json_column, time_column
+
+
+class Aspect(StrEnum):
+    """What was judged."""
+
+    INPUTS = "inputs"
+    """The columns of the window against the reference of a version."""
+    QUALITY = "quality"
+    """The predictions of the window against their labels."""
+
+
+class Verdict(StrEnum):
+    QUIET = "quiet"
+    FOUND = "found"
+    """At least one finding: see the scores."""
+    INCONCLUSIVE = "inconclusive"
+    """Too little data to say: never the same as quiet."""
+
+
+class Result(Entity, table=True):
+    """One window of one monitor, judged against one version."""
+
+    __tablename__ = "monitor_result"
+    __table_args__ = (
+        UniqueConstraint("monitor", "window_start", "aspect", "version"),
+        Index("ix_result_version", "deployment", "version", "window_end"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    monitor: str = Field(index=True)
+    deployment: str
+    aspect: Aspect = Field(sa_column=choice_column("aspect", Aspect))
+    version: int
+    """The version whose reference or predictions were judged."""
+    served: bool
+    """True when this version answered the window's requests; false when it was judged for comparison:
+    would the window have looked strange to that version too?"""
+    window_start: datetime = Field(sa_column=time_column(required=True))
+    window_end: datetime = Field(sa_column=time_column(required=True))
+    n_reference: int
+    n_current: int
+    n_labelled: int = 0
+    verdict: Verdict = Field(sa_column=choice_column("verdict", Verdict))
+    scores: list[dict[str, Any]] = Field(sa_column=json_column())
+    """For inputs a `ColumnScore` with its slice and severity for each column; for quality one row:
+    metric, baseline, low, value, high, loss."""
+    evaluated_at: datetime = Field(sa_column=time_column(required=True))

@@ -1,0 +1,37 @@
+"""A schedule: what fires, and when. Its rows mirror quarterdeck.toml and remember the last tick."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlmodel import Field
+
+from quarterdeck.database import Entity, choice_column, json_column, time_column
+
+
+class Target(StrEnum):
+    """What a tick starts."""
+
+    PIPELINE = "pipeline"
+    MONITOR = "monitor"
+
+
+class Schedule(Entity, table=True):
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    """`schedules.NAME` of quarterdeck.toml, or `monitor:NAME` for a monitor's own."""
+    target_kind: Target = Field(sa_column=choice_column("target_kind", Target))
+    target: str
+    """Name of the pipeline or the monitor."""
+    cron: str | None = None
+    every_seconds: float | None = None
+    on_data: str | None = None
+    timezone: str = "UTC"
+    parameters: dict[str, Any] = Field(sa_column=json_column())
+    paused: bool = False
+    anchor: datetime = Field(sa_column=time_column(required=True))
+    """An interval counts from here."""
+    last_tick: datetime | None = Field(default=None, sa_column=time_column())
+    next_tick: datetime | None = Field(default=None, sa_column=time_column())

@@ -1,0 +1,93 @@
+"""Keeping the rows of schedules equal to quarterdeck.toml, without disturbing those that did not change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import Session, select
+
+from quarterdeck.pipelines.schedule import Schedule, Target
+from quarterdeck.settings import Settings
+from quarterdeck.workspace import Workspace
+
+MONITOR_PREFIX = "monitor:"
+_TIMING = ("cron", "every_seconds", "on_data", "timezone")
+
+
+def synchronise(workspace: Workspace) -> bool:
+    """Bring the schedule rows in line with the settings; True when anything changed.
+
+    Rows that are equal are not touched, so anchors and ticks stand. A schedule whose timing changed, or that is no
+    longer paused, counts from now: nothing fires for the past.
+    """
+    wanted = wanted_schedules(workspace.settings)
+    # Looked at without the write lock first: this runs at every look at the settings.
+    with workspace.state.read() as tx:
+        if not _differences(tx, wanted):
+            return False
+    with workspace.state.write("schedules") as tx:
+        rows = {row.name: row for row in tx.exec(select(Schedule))}
+        differences = _differences(tx, wanted)
+        for name, change in differences.items():
+            _apply(tx, workspace, rows.get(name), name, wanted.get(name))
+            data = {"change": change, **(wanted.get(name) or {})}
+            workspace.record(tx, "schedule.changed", f"schedule/{name}", data)
+    return bool(differences)
+
+
+def wanted_schedules(settings: Settings) -> dict[str, dict[str, Any]]:
+    """What the settings ask for: for each schedule's name the columns of its row."""
+    wanted: dict[str, dict[str, Any]] = {}
+    for name, schedule in settings.schedules.items():
+        wanted[name] = {
+            "target_kind": Target.PIPELINE,
+            "target": schedule.pipeline,
+            "cron": schedule.cron,
+            "every_seconds": None if schedule.every is None else schedule.every.total_seconds(),
+            "on_data": schedule.on_data,
+            "timezone": schedule.timezone,
+            "parameters": dict(schedule.parameters),
+            "paused": schedule.paused,
+        }
+    for name, monitor in settings.monitors.items():
+        wanted[f"{MONITOR_PREFIX}{name}"] = {
+            "target_kind": Target.MONITOR,
+            "target": name,
+            "cron": None,
+            "every_seconds": monitor.every.total_seconds(),
+            "on_data": None,
+            "timezone": "UTC",
+            "parameters": {},
+            "paused": False,
+        }
+    return wanted
+
+
+def _differences(tx: Session, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """For each name that differs: added, changed or removed."""
+    rows = {row.name: row for row in tx.exec(select(Schedule))}
+    differences = {name: "removed" for name in rows if name not in wanted}
+    for name, columns in wanted.items():
+        if name not in rows:
+            differences[name] = "added"
+        elif any(getattr(rows[name], column) != value for column, value in columns.items()):
+            differences[name] = "changed"
+    return differences
+
+
+def _apply(tx: Session, workspace: Workspace, row: Schedule | None, name: str, columns: dict[str, Any] | None) -> None:
+    if columns is None:
+        if row is not None:
+            tx.delete(row)
+        return
+    if row is None:
+        tx.add(Schedule(name=name, anchor=workspace.now(), **columns))
+        return
+    retimed = any(getattr(row, column) != columns[column] for column in _TIMING)
+    resumed = row.paused and not columns["paused"]
+    for column, value in columns.items():
+        setattr(row, column, value)
+    if retimed or resumed:
+        row.anchor = workspace.now()
+        row.next_tick = None
+    tx.add(row)

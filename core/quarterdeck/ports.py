@@ -1,0 +1,42 @@
+"""What the engine asks of the outside world. Adapters implement these; tests pass fakes in at the same door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The time now, in UTC."""
+        ...
+
+
+class Notifier(Protocol):
+    def send(self, url: str, payload: Mapping[str, object], *, idempotency_key: str) -> None:
+        """Deliver one notification.
+
+        Raises:
+            QuarterdeckError: the receiver did not take it; the caller may try again with the same key.
+        """
+        ...
+
+
+class Reporter(Protocol):
+    def drift_report(self, reference: pd.DataFrame, current: pd.DataFrame) -> str:
+        """A full report of `current` against `reference` (the same columns) as one HTML page."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside world, as one value that travels with the workspace."""
+
+    clock: Clock
+    notifier: Notifier
+    reporter: Reporter

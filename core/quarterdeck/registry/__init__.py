@@ -1,0 +1,1 @@
+"""Models and their versions: what was made, from what, and how good it is."""

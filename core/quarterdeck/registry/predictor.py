@@ -1,0 +1,94 @@
+"""Calling a stored model, whatever format it is stored in. `inputs_frame` and `as_inputs` make the frame it takes."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Protocol
+
+from quarterdeck.errors import UsageError
+from quarterdeck.registry.answers import Predictions
+from quarterdeck.registry.inputs import as_inputs, inputs_frame
+from quarterdeck.registry.onnx import OnnxPredictor
+from quarterdeck.registry.signature import Signature
+from quarterdeck.registry.storage import load_estimator
+from quarterdeck.registry.version import Format, ModelVersion, Task
+from quarterdeck.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+# Whose predict() is not the most probable class: a threshold of their own, or probabilities fitted apart.
+_LABELS_OF_THEIR_OWN = frozenset({"SVC", "NuSVC", "FixedThresholdClassifier", "TunedThresholdClassifierCV"})
+_limits = threading.local()
+
+__all__ = ["Predictions", "Predictor", "as_inputs", "inputs_frame", "load_predictor"]
+
+
+class Predictor(Protocol):
+    def predict(self, frame: pd.DataFrame) -> Predictions:
+        """Answer every row of `frame`, which `inputs_frame` or `as_inputs` made."""
+        ...
+
+
+def load_predictor(workspace: Workspace, version: ModelVersion) -> Predictor:
+    """Load a version's model. The thread that calls `predict` is held to one thread of computation from then on.
+
+    Raises:
+        UsageError: nothing is stored here, since the model is served elsewhere.
+        ArtifactError: the artifact is missing or damaged.
+        RefusedError: the artifact holds types that Quarterdeck does not trust.
+    """
+    if version.format is Format.EXTERNAL or version.artifact is None:
+        raise UsageError(
+            f"Version {version.number} is served elsewhere: nothing is stored here that could answer. "
+            "Adopt the model's file to serve it from here."
+        )
+    if version.format is Format.SKOPS:
+        return EstimatorPredictor(load_estimator(workspace, version.artifact), version.task)
+    signature = Signature.from_dict(version.signature)
+    return OnnxPredictor(workspace.artifacts.read(version.artifact), signature, version.task)
+
+
+class EstimatorPredictor:
+    """A scikit-learn estimator."""
+
+    def __init__(self, estimator: Any, task: Task) -> None:
+        probable = task is Task.CLASSIFICATION and hasattr(estimator, "predict_proba")
+        self._estimator = estimator
+        self._names: list[str] = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+        self._classes: NDArray[Any] | None = estimator.classes_ if probable else None
+        self._labels_from_probabilities = probable and type(_last_step(estimator)).__name__ not in _LABELS_OF_THEIR_OWN
+
+    def predict(self, frame: pd.DataFrame) -> Predictions:
+        one_thread()
+        # An estimator that was fitted on an array warns about names; one fitted on names wants them.
+        inputs = frame if self._names else frame.to_numpy()
+        if self._classes is None:
+            return Predictions(self._estimator.predict(inputs).reshape(-1), None)
+        probabilities = self._estimator.predict_proba(inputs)
+        if self._labels_from_probabilities:
+            return Predictions(self._classes[probabilities.argmax(axis=1)], probabilities)
+        return Predictions(self._estimator.predict(inputs), probabilities)
+
+
+def one_thread() -> None:
+    """Hold the calling thread to one thread of computation. OpenMP keeps its limit for each thread of its own.
+
+    Entering the limit costs more than a small prediction, so it is entered once and never left.
+    """
+    if not hasattr(_limits, "entered"):
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+
+        _limits.entered = threadpool_limits(1)
+
+
+def _last_step(estimator: Any) -> Any:
+    """What makes the answer: the end of a pipeline, the winner of a search."""
+    while True:
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "steps"):
+            estimator = estimator.steps[-1][1]
+        else:
+            return estimator

@@ -1,0 +1,1 @@
+"""The background runner: schedules, the job queue, job processes, reactions to events."""

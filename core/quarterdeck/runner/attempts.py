@@ -1,0 +1,183 @@
+"""The attempts that a runner has under way: started, watched, ended. Fence first, kill second, claim again third."""
+
+from __future__ import annotations
+
+import signal
+import time
+from multiprocessing import connection
+
+from sqlmodel import Session
+
+from quarterdeck.pipelines import ending
+from quarterdeck.processes import ProcessIdentity
+from quarterdeck.runner import lease, queue
+from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.narration import say
+from quarterdeck.runner.processes import DEATH_PATIENCE_SECONDS, ForkServer, RunningJob, end_group, recorded_group
+from quarterdeck.runner.worker import NOT_BEGUN
+from quarterdeck.workspace import Workspace
+
+STOP_SECONDS = 7.0
+"""How long running jobs may take to end on a clean stop: less than the supervisor waits for the runner."""
+
+
+class Attempts:
+    """Every write here first checks that the runner still has its lease, and raises FencedError when it has not."""
+
+    def __init__(self, workspace: Workspace, me: ProcessIdentity, fork_server: ForkServer) -> None:
+        self.workspace = workspace
+        self._me = me
+        self._fork_server = fork_server
+        self._running: dict[int, RunningJob] = {}
+        self._unburied: dict[int, Job] = {}
+        """Jobs by id in whose last group something may live."""
+
+    def start(self) -> None:
+        """Claim and start what is due, up to the limit."""
+        while len(self._running) < self.workspace.settings.runner.concurrency:
+            job = queue.claim(self.workspace, self._me)
+            if job is None or job.id is None:
+                return
+            try:
+                running = self._fork_server.launch(self.workspace.root, job)
+            except (OSError, EOFError) as error:
+                self._put_back(job, f"Its process could not be started: {error!r}.")
+                return
+            self._running[job.id] = running
+
+    def wait(self, seconds: float) -> None:
+        """Until a process ends, at most `seconds`."""
+        connection.wait([running.process.sentinel for running in self._running.values()], seconds)
+
+    def reap(self) -> bool:
+        """Deal with processes that ended, and kill those that had their time to stop; True when one ended."""
+        for running in self._running.values():
+            if running.stop_by is not None and time.monotonic() >= running.stop_by:
+                running.signal(signal.SIGKILL)
+        ended = [running for running in self._running.values() if running.process.exitcode is not None]
+        for running in ended:
+            self._settle(running)
+            del self._running[running.job_id]
+            running.process.close()
+        return bool(ended)
+
+    def obey_cancellations(self) -> None:
+        """Ask the processes of jobs that people cancelled to stop."""
+        if not self._running:
+            return
+        with self.workspace.state.read() as tx:
+            jobs = [(running, tx.get_one(Job, job_id)) for job_id, running in self._running.items()]
+        for running, job in jobs:
+            if job.cancel_requested_by is not None and running.stop_by is None:
+                running.ask_to_stop()
+
+    def bury_the_rest(self) -> None:
+        """Try again to end groups in which something did not die, without waiting for it."""
+        for job in list(self._unburied.values()):
+            self._bury(job, patience=0.0)
+
+    def recover(self) -> None:
+        """Another runner was here: fence what it ran and kill the groups that it recorded, before any claim."""
+        self.fence_strays()
+        with self.workspace.state.read() as tx:
+            left = queue.with_recorded_group(tx)
+        for job in left:
+            self._bury(job)
+
+    def fence_strays(self) -> None:
+        """Give up claimed jobs that no process of this runner works on: nobody else would ever end them."""
+        with self.workspace.state.read() as tx:
+            if not self._strays(tx):
+                return
+        with self.workspace.state.write("take over") as tx:
+            lease.hold(tx, self._me)
+            strays = self._strays(tx)
+            for job in strays:
+                self._fence(tx, job, "The runner ended while it ran.")
+        self._unburied.update({job.id or 0: job for job in strays})
+
+    def _strays(self, tx: Session) -> list[Job]:
+        return [job for job in queue.running(tx) if job.id not in self._running]
+
+    def give_back(self) -> None:
+        """A clean stop: running jobs are told to end and go back to the queue, and it costs them no attempt."""
+        with self.workspace.state.write("give back") as tx:
+            lease.hold(tx, self._me)
+            jobs = [tx.get_one(Job, job_id) for job_id in self._running]
+            for job in jobs:
+                if self._is_under_way(job):
+                    self._fence(tx, job, "The runner was stopped.", stopped=True)
+        for running in self._running.values():
+            running.ask_to_stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        for running in self._running.values():
+            running.process.join(max(0.0, deadline - time.monotonic()))
+        self.end_all()
+        # Read again: a job may have noted its group after the first look.
+        with self.workspace.state.read() as tx:
+            left = queue.with_recorded_group(tx)
+        for job in left:
+            self._bury(job)
+
+    def end_all(self) -> None:
+        """Kill what runs here, whatever becomes of the jobs."""
+        for running in self._running.values():
+            running.signal(signal.SIGKILL)
+            running.process.join()
+        self._running.clear()
+
+    def _is_under_way(self, job: Job) -> bool:
+        running = self._running[job.id or 0]
+        return job.state is JobState.RUNNING and job.attempt == running.attempt
+
+    def _settle(self, running: RunningJob) -> None:
+        with self.workspace.state.write("reap") as tx:
+            lease.hold(tx, self._me)
+            job = tx.get_one(Job, running.job_id)
+            if self._is_under_way(job):
+                code = running.process.exitcode
+                self._fence(tx, job, _why_it_ended(code), spend=code != NOT_BEGUN)
+        self._bury(job)
+
+    def _fence(self, tx: Session, job: Job, error: str, *, spend: bool = True, stopped: bool = False) -> None:
+        run = int(job.payload["run"]) if job.kind is JobKind.RUN else None
+        if job.cancel_requested_by is not None:
+            queue.end(job, JobState.CANCELLED, self.workspace.now())
+            if run is not None:
+                ending.mark_cancelled(tx, self.workspace, run, job.cancel_requested_by)
+            return
+        if stopped:
+            queue.give_back(job, error)
+        else:
+            queue.give_up(job, self.workspace.now(), error, spend=spend)
+        if run is not None and job.state is JobState.LOST:
+            ending.lose(tx, self.workspace, run, error)
+        elif run is not None:
+            ending.requeue(tx, self.workspace, run)
+
+    def _put_back(self, job: Job, error: str) -> None:
+        say("runner", f"job {job.id}: {error}")
+        with self.workspace.state.write("put back") as tx:
+            lease.hold(tx, self._me)
+            self._fence(tx, tx.get_one(Job, job.id), error, spend=False)
+
+    def _bury(self, job: Job, patience: float = DEATH_PATIENCE_SECONDS) -> None:
+        """Kill what may be left of a job's process group, and note that nothing is."""
+        self._unburied[job.id or 0] = job
+        group = recorded_group(job)
+        if group is not None:
+            if not end_group(group, patience):
+                return  # Something in it does not die: the job is not claimed before it does.
+            with self.workspace.state.write("reap") as tx:
+                row = tx.get_one(Job, job.id)
+                if recorded_group(row) == group:
+                    row.process_group = row.process_started = row.boot_id = None
+        del self._unburied[job.id or 0]
+
+
+def _why_it_ended(exit_code: int | None) -> str:
+    if exit_code == NOT_BEGUN:
+        return "It could not begin; the reason is in the runner's log."
+    if exit_code is not None and exit_code < 0:
+        return f"Its process was killed ({signal.Signals(-exit_code).name})."
+    return f"Its process ended without a result (exit status {exit_code})."

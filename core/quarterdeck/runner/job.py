@@ -1,0 +1,77 @@
+"""A job: a unit of work in the queue, and the lease of the one runner that may claim jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Index
+from sqlmodel import Field
+
+from quarterdeck.database import Entity, choice_column, json_column, time_column
+
+
+class JobKind(StrEnum):
+    RUN = "run"
+    """Execute a queued pipeline run."""
+    MONITOR = "monitor"
+    """Judge the windows of a monitor that can be judged."""
+    REPORT = "report"
+    """Make the full drift report of an alert's window."""
+    NOTIFY = "notify"
+    """Tell one webhook about one alert."""
+    REPLAY = "replay"
+    """Run another version on recorded traffic and compare."""
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    """Its process died and no attempts are left."""
+
+
+class Job(Entity, table=True):
+    __table_args__ = (Index("ix_job_state", "state", "id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    kind: JobKind = Field(sa_column=choice_column("kind", JobKind))
+    key: str = Field(unique=True)
+    """What it is for; a second job with the same key is not made: `run/12`, `monitor:fraud@2026-11-21T01:00:00Z`."""
+    subject: str
+    """What it works on, as people type it: `run/12`, `monitor/fraud`."""
+    payload: dict[str, Any] = Field(sa_column=json_column())
+    state: JobState = Field(sa_column=choice_column("state", JobState))
+    attempt: int = 0
+    """Counts the claims; every write of an attempt is fenced by it."""
+    max_attempts: int = 2
+    not_before: datetime = Field(sa_column=time_column(required=True))
+    created_at: datetime = Field(sa_column=time_column(required=True))
+    started_at: datetime | None = Field(default=None, sa_column=time_column())
+    finished_at: datetime | None = Field(default=None, sa_column=time_column())
+    cancel_requested_by: str | None = None
+    process_group: int | None = None
+    process_started: float | None = None
+    boot_id: str | None = None
+    log: str | None = None
+    """The attempt's log file, relative to the workspace's folder of logs."""
+    error: str | None = None
+
+
+class RunnerLease(Entity, table=True):
+    """The one runner that may claim jobs."""
+
+    __tablename__ = "runner_lease"
+
+    id: int = Field(default=1, primary_key=True)
+    pid: int
+    process_started: float
+    boot_id: str
+    started_at: datetime = Field(sa_column=time_column(required=True))
+    lease_until: datetime = Field(sa_column=time_column(required=True))
+    events_read: int = 0
+    """Id of the last event that reactions have dealt with."""

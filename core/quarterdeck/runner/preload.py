@@ -1,0 +1,40 @@
+"""What every job needs and takes seconds to import: the fork server imports this once, and jobs inherit it.
+
+It only imports. A thread that is started here would be missing in every job.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy
+import pandas
+import pyarrow.parquet
+import scipy.stats
+import sklearn.compose
+import sklearn.ensemble
+import sklearn.impute
+import sklearn.inspection
+import sklearn.linear_model
+import sklearn.metrics
+import sklearn.model_selection
+import sklearn.pipeline
+import sklearn.preprocessing
+import skops.io
+from sqlalchemy.orm import configure_mappers
+
+import quarterdeck.deployments.replaying
+import quarterdeck.monitoring.evaluation
+import quarterdeck.monitoring.notification
+import quarterdeck.monitoring.reporting
+import quarterdeck.pipelines.execution
+import quarterdeck.runner.worker
+
+__all__ = ["numpy", "pandas", "pyarrow", "quarterdeck", "scipy", "sklearn", "skops"]
+
+# The first transaction of a process would do this, at 15 ms for each job.
+configure_mappers()
+
+if threading.active_count() != 1:
+    names = ", ".join(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())
+    raise ImportError(f"An import of the preload started threads ({names}), which jobs would lack.")

@@ -1,0 +1,115 @@
+"""Job processes as the runner sees them: forked warm, signalled by group, and gone before a job is claimed again."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+
+from quarterdeck.errors import QuarterdeckError
+from quarterdeck.processes import group_members, kill_group
+from quarterdeck.runner import worker
+from quarterdeck.runner.job import Job
+
+STOP_GRACE_SECONDS = 10.0
+DEATH_PATIENCE_SECONDS = 5.0
+PRELOAD_PATIENCE_SECONDS = 120.0
+
+
+@dataclass(slots=True)
+class RunningJob:
+    """One attempt and its process."""
+
+    job_id: int
+    attempt: int
+    subject: str
+    process: ForkServerProcess
+    stop_by: float | None = None
+    """When, on the monotonic clock, a process that was asked to stop is killed."""
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the job's whole group, if its process still lives."""
+        pid = self.process.pid
+        if pid is None or self.process.exitcode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            # In its first moments it still belongs to the fork server's group.
+            if os.getpgid(pid) == pid:
+                os.killpg(pid, number)
+            else:
+                os.kill(pid, number)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM now; SIGKILL is due in ten seconds."""
+        self.stop_by = time.monotonic() + STOP_GRACE_SECONDS
+        self.signal(signal.SIGTERM)
+
+
+class ForkServer:
+    """The standard library's fork server with everything that jobs need already imported."""
+
+    def __init__(self, open_workspace: worker.OpenWorkspace) -> None:
+        self._open_workspace = open_workspace
+        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        # Who opens workspaces is above the runner in the layers, so it is known here by name only.
+        opener = getattr(open_workspace, "func", open_workspace)
+        self._context.set_forkserver_preload([worker.PRELOAD, opener.__module__])
+
+    def start(self) -> None:
+        """Start the server; it imports while the caller goes on."""
+        forkserver.ensure_running()
+
+    def check(self) -> None:
+        """Wait until the server is warm.
+
+        Raises:
+            QuarterdeckError: it did not import what it should; the reason is on stderr.
+        """
+        try:
+            probe = self._context.Process(target=worker.check_preload)
+            probe.start()
+        except (OSError, EOFError) as error:
+            raise self._failed() from error
+        probe.join(PRELOAD_PATIENCE_SECONDS)
+        if probe.exitcode != 0:
+            probe.kill()
+            raise self._failed()
+
+    @staticmethod
+    def _failed() -> QuarterdeckError:
+        return QuarterdeckError(
+            "The fork server for jobs could not import what jobs need (the reason is above). "
+            f"`python -c 'import {worker.PRELOAD}'` shows it too; a broken installation is the usual cause."
+        )
+
+    def launch(self, root: Path, job: Job) -> RunningJob:
+        """Start a process for a claimed job."""
+        assert job.id is not None
+        process = self._context.Process(
+            target=worker.work, args=(root, self._open_workspace, job.id, job.attempt), name=f"job-{job.id}"
+        )
+        process.start()
+        return RunningJob(job.id, job.attempt, job.subject, process)
+
+
+def recorded_group(job: Job) -> tuple[int, float, str] | None:
+    """The process group that a job row names."""
+    if job.process_group is None or job.process_started is None or job.boot_id is None:
+        return None
+    return job.process_group, job.process_started, job.boot_id
+
+
+def end_group(group: tuple[int, float, str], patience: float = DEATH_PATIENCE_SECONDS) -> bool:
+    """Kill a recorded group and wait until it is gone; False when something in it does not die."""
+    deadline = time.monotonic() + patience
+    while kill_group(*group):
+        if time.monotonic() > deadline:
+            return not group_members(*group)
+        time.sleep(0.005)
+    return True

@@ -1,0 +1,179 @@
+"""What follows from what happened: the runner reads the events and queues the work that they call for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session, col, select
+
+from quarterdeck import events
+from quarterdeck.errors import BusyError, DiskError
+from quarterdeck.events import Event
+from quarterdeck.monitoring.alert import AlertKind, Severity
+from quarterdeck.pipelines import ending
+from quarterdeck.pipelines.schedule import Schedule
+from quarterdeck.runner import lease, queue, scheduler
+from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.workspace import Workspace
+
+BATCH = 200
+NOTIFY_ATTEMPTS = 8
+_POLICY = "policy"
+_DELIVERY = ("deployment.deployed", "deployment.rolled_back", "deployment.undone")
+
+
+def react(workspace: Workspace) -> int:
+    """Deal with the events that came since the last look; returns how many there were.
+
+    What joins our transaction is written together with the cursor, so it happens once. Verbs with a transaction of
+    their own come before it and are safe to repeat. An event whose reaction fails is told of and left behind: one
+    bad event must not stop the others.
+    """
+    with workspace.state.read() as tx:
+        row = lease.holder(tx)
+        seen = row.events_read if row else 0
+        batch = events.after(tx, seen, BATCH)
+    if row is None or not batch:
+        return 0
+    failures: list[tuple[Event, Exception]] = []
+    for event in batch:
+        for verb in _VERBS.get(event.kind, ()):
+            _guarded(partial(verb, workspace, event), event, failures)
+    with workspace.state.write("react") as tx:
+        row = lease.holder(tx)
+        if row is None or row.events_read != seen:
+            return 0  # Another runner took over and dealt with these.
+        for event in batch:
+            if event.kind in _INSERTS:
+                _guarded(partial(_insert, tx, workspace, event), event, failures)
+        for event, error in failures:
+            workspace.record(tx, "reaction.failed", event.subject, {"event": event.id, "error": str(error)})
+        row.events_read = batch[-1].id or seen
+    return len(batch)
+
+
+def _guarded(action: Callable[[], None], event: Event, failures: list[tuple[Event, Exception]]) -> None:
+    try:
+        action()
+    except (BusyError, DiskError, OperationalError):
+        raise  # Not this event's fault: the whole batch is tried again.
+    except Exception as error:
+        failures.append((event, error))
+
+
+def _insert(tx: Session, workspace: Workspace, event: Event) -> None:
+    # A savepoint: what one event's failure leaves half-written goes, and what the others wrote stays.
+    with tx.begin_nested():
+        for insert in _INSERTS[event.kind]:
+            insert(tx, workspace, event)
+
+
+def _number(event: Event) -> int:
+    return int(event.subject.partition("/")[2])
+
+
+def _queue_run(tx: Session, workspace: Workspace, event: Event) -> None:
+    queue.enqueue(tx, workspace, JobKind.RUN, event.subject, event.subject, {"run": _number(event)})
+
+
+def _cancel_job(tx: Session, workspace: Workspace, event: Event) -> None:
+    job = tx.exec(select(Job).where(Job.key == event.subject)).first()
+    if job is None:
+        return
+    if job.state is JobState.QUEUED:
+        queue.end(job, JobState.CANCELLED, workspace.now())
+        # The runner that was to end the run may be gone since; a run that has ended is left alone.
+        ending.mark_cancelled(tx, workspace, _number(event), event.actor)
+    if job.state is JobState.RUNNING:
+        # The loop sees it, and ends the process group.
+        job.cancel_requested_by = event.actor
+
+
+def _start_on_data(tx: Session, workspace: Workspace, event: Event) -> None:
+    dataset = event.subject.removeprefix("data/").rpartition("@")[0]
+    for row in tx.exec(select(Schedule).where(Schedule.on_data == dataset, col(Schedule.paused).is_(False))):
+        row.last_tick = event.at
+        scheduler.start_target(tx, workspace, row, trigger=event.subject, key=f"{row.name}@{event.subject}")
+
+
+def _notify(tx: Session, workspace: Workspace, event: Event) -> None:
+    severity = event.data.get("severity")
+    if severity not in (Severity.PAGE, Severity.WARNING):
+        return
+    for url in workspace.settings.notifications.webhooks:
+        # One for each alert, severity and receiver: a warning that becomes a page is worth telling again.
+        key = f"notify:{event.subject}:{severity}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+        payload = {"alert": _number(event), "url": url}
+        queue.enqueue(tx, workspace, JobKind.NOTIFY, key, event.subject, payload, max_attempts=NOTIFY_ATTEMPTS)
+
+
+def _report(tx: Session, workspace: Workspace, event: Event) -> None:
+    # The report costs seconds of a core: what tells nobody does not get one by itself.
+    told = event.data.get("severity") in (Severity.PAGE, Severity.WARNING)
+    if told and event.data.get("kind") in (AlertKind.DRIFT, AlertKind.MISSING):
+        key = f"report:{event.subject}"
+        queue.enqueue(tx, workspace, JobKind.REPORT, key, event.subject, {"alert": _number(event)})
+
+
+def _queue_replay(tx: Session, workspace: Workspace, event: Event) -> None:
+    replay = _number(event)
+    queue.enqueue(tx, workspace, JobKind.REPLAY, f"replay/{replay}", f"replay/{replay}", {"replay": replay})
+
+
+def _compare_with_known_good(workspace: Workspace, event: Event) -> None:
+    """The predictions got worse: ask what the last known-good version would have answered."""
+    from quarterdeck.deployments import knowngood, replaying
+    from quarterdeck.deployments.deployment import find_deployment
+    from quarterdeck.deployments.replay import Replay
+    from quarterdeck.deployments.revision import find_revision
+
+    if event.data.get("kind") != AlertKind.QUALITY:
+        return
+    name, actor = str(event.data["deployment"]), f"policy for {event.subject}"
+    with workspace.state.read() as tx:
+        deployment = find_deployment(tx, name)
+        revision = knowngood.last_known_good(tx, workspace, name)
+        asked = tx.exec(select(Replay.id).where(Replay.requested_by == actor)).first()
+        if revision is None or asked is not None or deployment.id is None:
+            return
+        version = find_revision(tx, deployment.id, revision).version
+    replaying.request(workspace, name, version, actor=actor)
+
+
+def _deploy_by_policy(workspace: Workspace, event: Event) -> None:
+    """A version whose gate did not refuse it goes live where its model's settings say so."""
+    from quarterdeck.deployments import rollout
+    from quarterdeck.registry.version import GateVerdict
+
+    model, _, number = event.subject.removeprefix("version/").rpartition("@")
+    name = workspace.settings.model(model).deploy
+    if name is None or event.data.get("gate") not in (GateVerdict.PASSED, GateVerdict.NONE):
+        return
+    # One transaction: nobody decides between the look and the deed.
+    with workspace.change("deploy") as tx:
+        later = select(Event).where(
+            col(Event.id) > event.id, col(Event.kind).in_(_DELIVERY), Event.subject == f"deployment/{name}"
+        )
+        # Either we did this before, or somebody decided since: a policy that comes late does not overrule people.
+        # That it deployed an older version meanwhile is no decision against this one.
+        if any(row.actor != _POLICY or row.data["version"] >= int(number) for row in tx.exec(later)):
+            return
+        rollout.deploy_in(tx, workspace, name, model=model, version=int(number), reason="gate passed", actor=_POLICY)
+
+
+_VERBS: dict[str, tuple[Callable[[Workspace, Event], None], ...]] = {
+    "version.registered": (_deploy_by_policy,),
+    "alert.opened": (_compare_with_known_good,),
+}
+_INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
+    "run.queued": (_queue_run,),
+    "run.cancelled": (_cancel_job,),
+    "run.cancel_requested": (_cancel_job,),
+    "data.added": (_start_on_data,),
+    "alert.opened": (_notify, _report),
+    "alert.escalated": (_notify, _report),
+    "replay.requested": (_queue_replay,),
+}

@@ -1,0 +1,176 @@
+"""What happens inside a job process: its own session, its own log, one job, and out."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from sqlmodel import Session
+
+from quarterdeck import processes
+from quarterdeck.errors import FencedError, QuarterdeckError
+from quarterdeck.pipelines.ending import LAST_WRITE_PATIENCE_SECONDS, fail
+from quarterdeck.pipelines.run import ENDED, RunState, find_run
+from quarterdeck.runner import queue
+from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.narration import say
+from quarterdeck.workspace import Workspace
+
+OpenWorkspace = Callable[[Path], Workspace]
+Fence = Callable[[Session], None]
+PRELOAD = "quarterdeck.runner.preload"
+JOB_LOGS = "jobs"
+NOT_BEGUN = 75
+"""Exit status of a job process that could not open the workspace or note that it runs: EX_TEMPFAIL in sysexits(3)."""
+
+
+def check_preload() -> NoReturn:
+    """The fork server's first child: ends with 0 when it inherited what it should, with the reason on stderr when not.
+
+    The server swallows import errors of its preload, and every job would then import for seconds.
+    """
+    if PRELOAD in sys.modules:
+        os._exit(0)
+    try:
+        __import__(PRELOAD)
+        say("fork server", f"{PRELOAD} was not imported, for no reason that shows later.")
+    except Exception:
+        traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def work(root: Path, open_workspace: OpenWorkspace, job_id: int, attempt: int) -> NoReturn:
+    """Do one attempt of one job. Never returns: idle executors of user code would keep the process alive."""
+    os.setsid()
+    signal.signal(signal.SIGTERM, _stop)
+    code = NOT_BEGUN
+    try:
+        workspace = _begin(root, open_workspace, job_id, attempt)
+        code = 1
+        code = _do(workspace, job_id, attempt)
+    except QuarterdeckError as error:
+        say("job", f"job {job_id}: {error}")
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _leave(code)
+    raise AssertionError("unreachable")
+
+
+def _begin(root: Path, open_workspace: OpenWorkspace, job_id: int, attempt: int) -> Workspace:
+    workspace = open_workspace(root)
+    log = Path(JOB_LOGS) / f"{job_id}-{attempt}.log"
+    _redirect_output(workspace.logs / log)
+    queue.record_process(workspace, job_id, attempt, processes.here(), str(log))
+    return workspace
+
+
+def _do(workspace: Workspace, job_id: int, attempt: int) -> int:
+    with workspace.state.read() as tx:
+        job = tx.get_one(Job, job_id)
+    say(
+        "quarterdeck",
+        f"job {job_id} ({job.subject}), attempt {attempt} of {job.max_attempts}, process {os.getpid()}, "
+        f"{workspace.now():%Y-%m-%d %H:%M:%S} UTC",
+    )
+    error: str | None = None
+    try:
+        dispatch(workspace, job, queue.fence_for(job_id, attempt))
+    except FencedError:
+        raise
+    except QuarterdeckError as problem:
+        error = str(problem)
+        say("error", error)
+    except Exception as problem:
+        error = f"{type(problem).__name__}: {problem}"
+        traceback.print_exc()
+    sys.stdout.flush()
+    state = JobState.FAILED if error else JobState.SUCCEEDED
+    if job.kind is JobKind.RUN:
+        state, error = _settle_run(workspace, int(job.payload["run"]), queue.fence_for(job_id, attempt), error)
+    queue.finish(workspace, job_id, attempt, state, error, retry=job.kind is JobKind.NOTIFY)
+    return 0 if state is JobState.SUCCEEDED else 1
+
+
+def dispatch(workspace: Workspace, job: Job, fence: Fence) -> None:
+    """Hand the job to the room that knows how to do it."""
+    payload = job.payload
+    match job.kind:
+        case JobKind.RUN:
+            with workspace.state.read() as tx:
+                done = find_run(tx, payload["run"]).state in ENDED
+            if not done:  # An attempt that was killed after its last commit has nothing left to do.
+                from quarterdeck.pipelines.execution import execute
+
+                execute(workspace, payload["run"], fence=fence)
+        case JobKind.MONITOR:
+            from quarterdeck.monitoring.evaluation import evaluate
+
+            evaluate(workspace, payload["monitor"], fence=fence)
+        case JobKind.REPORT:
+            from quarterdeck.monitoring.reporting import make_report
+
+            make_report(workspace, payload["alert"], fence=fence)
+        case JobKind.NOTIFY:
+            from quarterdeck.monitoring.notification import notify
+
+            notify(workspace, payload["alert"], payload["url"])
+        case JobKind.REPLAY:
+            from quarterdeck.deployments.replaying import replay
+
+            replay(workspace, payload["replay"], fence=fence)
+
+
+def _settle_run(workspace: Workspace, run_id: int, fence: Fence, error: str | None) -> tuple[JobState, str | None]:
+    # The job's state follows the run's, which is the one that people read.
+    with workspace.state.read() as tx:
+        run = find_run(tx, run_id)
+    if run.state not in ENDED:
+        with workspace.state.write("fail run", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
+            fence(tx)
+            fail(tx, workspace, run_id, error or "It ended without a result.")
+            run = find_run(tx, run_id)
+    if run.state is RunState.CANCELLED:
+        return JobState.CANCELLED, run.error
+    if run.state in (RunState.SUCCEEDED, RunState.HELD):
+        return JobState.SUCCEEDED, None
+    return JobState.FAILED, run.error
+
+
+def _redirect_output(log: Path) -> None:
+    # Straight to the file, never through a pipe: what was written is there even if everybody is killed.
+    log.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    # Raised in the main thread, so that buffers of the user's code and of tracking are flushed on the way out.
+    raise SystemExit(128 + number)
+
+
+def _leave(code: int) -> NoReturn:
+    try:
+        executors = sys.modules.get("joblib.externals.loky.reusable_executor")
+        executor = getattr(executors, "_executor", None)
+        if executor is not None:
+            executor.shutdown(wait=False, kill_workers=True)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(code)

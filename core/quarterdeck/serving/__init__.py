@@ -1,0 +1,1 @@
+"""The gateway: HTTP in, predictions out, traffic recorded."""

@@ -1,0 +1,199 @@
+"""Recording what was answered: after the response, in batches, in a bounded queue. What does not fit is counted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
+
+from quarterdeck.errors import BusyError
+from quarterdeck.serving.protocol import ParsedRequest
+from quarterdeck.serving.runtime import Answer
+from quarterdeck.traffic import recording
+from quarterdeck.workspace import Workspace
+
+FLUSH_SECONDS = 0.2
+BATCH_ROWS = 500
+QUEUE_FULL = "queue full"
+KNOWN_ID = "id known already"
+log = logging.getLogger("quarterdeck.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One request that was answered."""
+
+    deployment: str
+    revision: int
+    version: int
+    request: ParsedRequest
+    answer: Answer
+    received_at: datetime
+    latency_us: int
+    probe: bool
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The request's rows as predictions."""
+        inputs = zip(*self.request.columns.values(), strict=True)
+        probabilities: Sequence[list[float] | None] = self.answer.probabilities or [None] * self.request.rows
+        return [
+            {
+                "deployment": self.deployment,
+                "id": id_,
+                "key": key,
+                "received_at": self.received_at,
+                "event_time": event_time,
+                "revision": self.revision,
+                "version": self.version,
+                "inputs": row,
+                "prediction": value,
+                "probabilities": shares,
+                "latency_us": self.latency_us,
+                "probe": self.probe,
+            }
+            for id_, key, event_time, row, value, shares in zip(
+                self.request.ids,
+                self.request.keys,
+                self.request.event_times,
+                inputs,
+                self.answer.values,
+                probabilities,
+                strict=True,
+            )
+        ]
+
+
+class Recorder:
+    """The queue of answered requests and the thread that writes them to traffic.db."""
+
+    def __init__(self, workspace: Workspace, *, limit: int, worker: str) -> None:
+        """`limit`: rows that may wait; `worker`: who counts what could not be recorded."""
+        self._workspace = workspace
+        self._limit = limit
+        self._worker = worker
+        self._queue: deque[Served] = deque()
+        self._queued_rows = 0
+        self._lost: Counter[tuple[str, str]] = Counter()
+        self._errors: Counter[tuple[str, int, str]] = Counter()
+        self._guard = threading.Lock()
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="recorder")
+        self._thread.start()
+
+    def offer(self, served: Served) -> None:
+        """Queue an answered request; count it as unrecorded when there is no room. Never waits for the disk."""
+        rows = served.request.rows
+        with self._guard:
+            if self._queued_rows + rows > self._limit:
+                self._lost[served.deployment, QUEUE_FULL] += rows
+                return
+            self._queue.append(served)
+            self._queued_rows += rows
+        if self._queued_rows >= BATCH_ROWS:
+            self._wake.set()
+
+    def count_error(self, deployment: str, revision: int, reason: str) -> None:
+        """Count a request that got an error, by one of the reasons of `traffic.prediction.Unanswered`."""
+        with self._guard:
+            self._errors[deployment, revision, reason] += 1
+
+    def close(self) -> None:
+        """Write what is queued and end the thread."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.wait(FLUSH_SECONDS)
+            self._wake.clear()
+            if not self._flush() and not self._closing:
+                time.sleep(FLUSH_SECONDS)
+        self._flush()
+        self._give_up()
+
+    def _flush(self) -> bool:
+        """Write the queue in batches. False when the database does not take them now; they stay queued."""
+        try:
+            while batch := self._next_batch():
+                self._write(batch)
+                self._forget(len(batch))
+            self._write_lost()
+            self._write_errors()
+        except (BusyError, OperationalError) as error:
+            log.warning("predictions wait to be recorded: %s", error)
+            return False
+        return True
+
+    def _next_batch(self) -> list[Served]:
+        with self._guard:
+            batch: list[Served] = []
+            rows = 0
+            for served in self._queue:
+                batch.append(served)
+                rows += served.request.rows
+                if rows >= BATCH_ROWS:
+                    break
+            return batch
+
+    def _write(self, batch: list[Served]) -> None:
+        try:
+            new = recording.record(self._workspace, [row for served in batch for row in served.rows()])
+        except (BusyError, OperationalError):
+            raise
+        except Exception as error:  # one batch that cannot be written must not end recording: it is counted
+            log.exception("predictions could not be recorded")
+            for served in batch:
+                self._count(served.deployment, f"{type(error).__name__}: {error}"[:200], served.request.rows)
+            return
+        answered: Counter[str] = Counter()
+        for served in batch:
+            answered[served.deployment] += served.request.rows
+        for deployment, ignored in (answered - new).items():
+            self._count(deployment, KNOWN_ID, ignored)
+
+    def _forget(self, count: int) -> None:
+        with self._guard:
+            for _ in range(count):
+                self._queued_rows -= self._queue.popleft().request.rows
+
+    def _count(self, deployment: str, reason: str, rows: int) -> None:
+        with self._guard:
+            self._lost[deployment, reason] += rows
+
+    def _write_lost(self) -> None:
+        while self._lost:
+            with self._guard:
+                (deployment, reason), count = self._lost.popitem()
+            try:
+                recording.record_unrecorded(
+                    self._workspace, deployment, worker=self._worker, count=count, reason=reason
+                )
+            except BaseException:
+                with self._guard:
+                    self._lost[deployment, reason] += count
+                raise
+
+    def _write_errors(self) -> None:
+        while self._errors:
+            with self._guard:
+                (deployment, revision, reason), count = self._errors.popitem()
+            try:
+                recording.record_unanswered(self._workspace, deployment, revision, reason=reason, count=count)
+            except BaseException:
+                with self._guard:
+                    self._errors[deployment, revision, reason] += count
+                raise
+
+    def _give_up(self) -> None:
+        if self._queued_rows or self._lost:
+            rows = self._queued_rows + self._lost.total()
+            log.error("%s predictions were answered and could not be recorded: traffic.db did not take them", rows)

@@ -1,0 +1,162 @@
+"""Models in memory: loaded once for each artifact, warmed before they serve, and asked in one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+from quarterdeck.registry.predictor import Predictor, inputs_frame, load_predictor
+from quarterdeck.registry.signature import Signature
+from quarterdeck.registry.version import ModelVersion
+from quarterdeck.workspace import Workspace
+
+WARMING_REQUESTS = 10
+# What nearly every model needs: seconds to import, which the first deployment should not wait for.
+PRELOADED = ("pandas", "skops.io", "sklearn.pipeline", "sklearn.compose", "sklearn.linear_model")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A version, ready to answer."""
+
+    key: str
+    """What identifies it in memory: its artifact and how it is called."""
+    model: str
+    version: int
+    platform: str
+    signature: Signature
+    example: dict[str, Any]
+    """One row of real input, by column name."""
+    predictor: Predictor
+
+    def predict(self, columns: dict[str, list[Any]]) -> Answer:
+        """The answers to one request's rows, as plain values."""
+        predictions = self.predictor.predict(inputs_frame(self.signature, columns))
+        probabilities = predictions.probabilities
+        return Answer(predictions.values.tolist(), None if probabilities is None else probabilities.tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model answered, row by row."""
+
+    values: list[Any]
+    probabilities: list[list[float]] | None
+
+
+def preload() -> None:
+    """Import the libraries that models are made with."""
+    for name in PRELOADED:
+        import_module(name)
+
+
+class Busy(Exception):
+    """More requests wait for an answer than the gateway takes on."""
+
+
+class Runtime:
+    """The loaded models of one gateway worker."""
+
+    def __init__(self, workspace: Workspace, *, capacity: int, queue_limit: int) -> None:
+        """`capacity`: models kept, beside those that are protected; `queue_limit`: requests that may wait."""
+        self._workspace = workspace
+        self._capacity = capacity
+        self._queue_limit = queue_limit
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._guard = threading.Lock()
+        # One thread: numpy and scikit-learn hold the interpreter for most of a small request, so more would only wait.
+        self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._waiting = 0
+
+    def load(self, model: str, version: ModelVersion) -> LoadedModel:
+        """The version, loaded and warmed with its own input example. Slow the first time: keep it off the event loop.
+
+        Raises:
+            QuarterdeckError: its artifact is missing, damaged or not trusted.
+            Exception: whatever the model raises on its own example.
+        """
+        loaded = self.held(model, version)
+        if loaded is None:
+            predictor = load_predictor(self._workspace, version)
+            signature = Signature.from_dict(version.signature)
+            loaded = LoadedModel(
+                memory_key(version),
+                model,
+                version.number,
+                str(version.format),
+                signature,
+                _example(signature, version),
+                predictor,
+            )
+            columns = {name: [loaded.example[name]] for name in signature.names}
+            for _ in range(WARMING_REQUESTS):
+                loaded.predict(columns)
+            self._keep(loaded)
+        return loaded
+
+    def held(self, model: str, version: ModelVersion) -> LoadedModel | None:
+        """The version if it is loaded, at once; None if it would have to be loaded first."""
+        loaded = self._models.get(memory_key(version))
+        if loaded is None:
+            return None
+        if (loaded.model, loaded.version) != (model, version.number):
+            # The same artifact under another number: it is warm, and only what is said of it differs.
+            example = _example(loaded.signature, version)
+            loaded = replace(loaded, model=model, version=version.number, platform=str(version.format), example=example)
+        self._keep(loaded)
+        return loaded
+
+    def holds(self, version: ModelVersion) -> bool:
+        """Whether the version is loaded."""
+        return memory_key(version) in self._models
+
+    def _keep(self, loaded: LoadedModel) -> None:
+        with self._guard:
+            self._models[loaded.key] = loaded
+            self._models.move_to_end(loaded.key)
+
+    def evict(self, protected: Collection[str]) -> None:
+        """Forget the models that were needed longest ago, down to the capacity; never a protected one."""
+        with self._guard:
+            for key in list(self._models):
+                if len(self._models) <= self._capacity:
+                    break
+                if key not in protected:
+                    del self._models[key]
+
+    async def predict(self, model: LoadedModel, columns: dict[str, list[Any]]) -> Answer:
+        """Ask `model` in the inference thread.
+
+        Raises:
+            Busy: too many requests are waiting already.
+            Exception: whatever the model raises.
+        """
+        if self._waiting >= self._queue_limit:
+            raise Busy
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._inference, model.predict, columns)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Answer what is waiting and end the thread."""
+        self._inference.shutdown()
+
+
+def memory_key(version: ModelVersion) -> str:
+    """What identifies a version in memory."""
+    # The same artifact with another signature answers to other columns.
+    return f"{version.artifact}:{json.dumps(version.signature, sort_keys=True)}"
+
+
+def _example(signature: Signature, version: ModelVersion) -> dict[str, Any]:
+    row = version.example[0] if version.example else {}
+    return {name: row.get(name) for name in signature.names}

@@ -1,0 +1,114 @@
+"""A gateway worker: one process that answers requests until it is told to stop, and then answers what it took."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from types import FrameType
+
+import uvicorn
+from litestar import Litestar
+
+from quarterdeck.deployments import proving
+from quarterdeck.errors import UsageError
+from quarterdeck.serving.gateway import Gateway
+from quarterdeck.serving.http import make_app
+from quarterdeck.serving.recorder import Recorder
+from quarterdeck.serving.routing import RouteTable, RouteWatch
+from quarterdeck.serving.runtime import Runtime, preload
+from quarterdeck.workspace import Workspace
+
+DRAIN_SECONDS = 8
+"""Requests in flight get this long after SIGTERM: less than a supervisor's patience."""
+FIRST_LOAD_SECONDS = 20.0
+"""Connections wait in the socket's queue this long for the first loading; after that they get a 503."""
+QUEUE_LIMIT = 512
+"""Requests that may wait for the inference thread."""
+BACKLOG = 1024
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter from the others. A prediction is mostly Python: with the usual 5 ms the
+event loop and the proof of a rollback would wait for it again and again."""
+
+
+def serve(workspace: Workspace, *, slot: int, host: str, port: int, fd: int | None = None) -> None:
+    """Answer requests on the listening socket `fd`, else on `host` and `port` (0 takes a free one), until SIGTERM.
+
+    Raises:
+        UsageError: the address cannot be listened on.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    sys.setswitchinterval(SWITCH_SECONDS)
+    # uvicorn takes these signals while it serves and raises them again when it has drained; that ends here, with 0.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, _stop)
+    listening = _listen(host, port) if fd is None else socket.socket(fileno=fd)
+    worker = _Worker(workspace, slot, listening)
+    app = make_app(workspace, lambda: worker.gateway, [worker.lifespan])
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise UsageError(
+            f"The gateway cannot listen on {host}:{port}: {error.strerror}. Set another port under [gateway]."
+        ) from error
+    return listening
+
+
+class _Worker:
+    """The parts of one worker, from start to stop."""
+
+    gateway: Gateway
+
+    def __init__(self, workspace: Workspace, slot: int, listening: socket.socket) -> None:
+        self._workspace = workspace
+        self._slot = slot
+        self._host, self._port = listening.getsockname()[:2]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: Litestar) -> AsyncIterator[None]:
+        workspace, settings = self._workspace, self._workspace.settings.gateway
+        await asyncio.to_thread(preload)
+        worker_id = proving.register_worker(workspace, slot=self._slot, host=self._host, port=self._port)
+        recorder = Recorder(workspace, limit=settings.record_queue, worker=f"gateway/{self._slot}")
+        runtime = Runtime(workspace, capacity=settings.models_in_memory, queue_limit=QUEUE_LIMIT)
+        table = RouteTable(workspace, runtime, worker_id)
+        self.gateway = Gateway(workspace, table, runtime, recorder, worker_id)
+        watch = RouteWatch(workspace, table, self.gateway.swapped)
+        watch.start()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(watch.followed.wait(), FIRST_LOAD_SECONDS)
+        try:
+            yield
+        finally:
+            await watch.close()
+            await self.gateway.close()
+            proving.retire_worker(workspace, worker_id)

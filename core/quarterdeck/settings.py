@@ -1,0 +1,277 @@
+"""quarterdeck.toml, typed. Every key is documented under itself; `QUARTERDECK_GATEWAY__PORT=9000` overrides one."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as EnvironmentSettingsError
+
+from quarterdeck.errors import SettingsError
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def parse_duration(value: object) -> object:
+    """`"30s"`, `"6h"`, `"3d"`, `"1h30m"` as a timedelta; anything else is left to pydantic."""
+    if not isinstance(value, str):
+        return value
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", value)
+    if not parts or "".join(number + unit for number, unit in parts) != value.replace(" ", ""):
+        raise ValueError(f"'{value}' is not a duration: write 30s, 15m, 6h, 3d or 1h30m")
+    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+def positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than zero")
+    return value
+
+
+def check_name(value: str) -> str:
+    """`value`, if it can be a name in URLs, files and commands.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not NAME_PATTERN.fullmatch(value):
+        raise ValueError(f"'{value}' is not a name: use letters, digits, '.', '_' and '-', at most 100, no blank")
+    return value
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+MetricName = Literal["accuracy", "f1", "log_loss", "roc_auc", "average_precision", "mae", "rmse", "r2"]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(positive)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WorkspaceSettings(Section):
+    name: str = "quarterdeck"
+    """Shown in the console's first line."""
+    environment: str = "development"
+    """The environment stripe of the console: `production` is shown in red."""
+    read_only: bool = False
+    """Refuse every write, from the console, the command line and Python alike."""
+    pipelines: str = "pipelines"
+    """The folder, beside quarterdeck.toml, whose modules define pipelines."""
+
+
+class GatewaySettings(Section):
+    host: str = "127.0.0.1"
+    """The address to listen on. Anything but loopback is a choice: requests carry no password yet."""
+    port: int = Field(default=8480, ge=0, le=65535)
+    """The port to listen on. 0 takes a free one; `quarterdeck status` says which."""
+    workers: int = Field(default=1, ge=1, le=32)
+    """Worker processes on that port."""
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    """A larger request body is answered with 413."""
+    models_in_memory: int = Field(default=8, ge=2)
+    """Loaded models kept by each worker. The serving and the last known-good one are always kept."""
+    record_queue: int = Field(default=20_000, ge=100)
+    """Predictions waiting to be recorded. What does not fit is counted and shown, never dropped silently."""
+
+
+class RunnerSettings(Section):
+    concurrency: int = Field(default=2, ge=1, le=64)
+    """Jobs that run at once."""
+    lease: Duration = timedelta(seconds=60)
+    """How long a runner keeps its place without a heartbeat; then another one takes over."""
+    heartbeat: Duration = timedelta(seconds=10)
+    """How often a runner renews its lease."""
+
+
+class NotificationSettings(Section):
+    webhooks: tuple[str, ...] = ()
+    """URLs that get a JSON POST for every alert that is opened with, or escalates to, severity `page` or `warning`."""
+
+
+class DatasetSettings(Section):
+    target: str | None = None
+    """The column to predict."""
+    time: str | None = None
+    """The column with the event time. It is not a feature."""
+    key: str | None = None
+    """The column with the row's own key, by which labels find their prediction. It is not a feature."""
+    weight: str | None = None
+    """The column with row weights. It is not a feature."""
+    exclude: tuple[str, ...] = ()
+    """Columns that are kept in the data and are no features."""
+    header: tuple[str, ...] = ()
+    """Column names of a CSV file without a header line."""
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    """The separator of a CSV file; found out when not given."""
+    strip: bool = False
+    """Remove blanks around text values before anything else."""
+    missing: tuple[str, ...] = ()
+    """Text values that mean a missing value, beside the empty one."""
+    replace: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """For each column, text values to replace: `replace.income = {"<=50K." = "<=50K"}`."""
+
+
+class Bound(Section):
+    min: float | None = None
+    """The metric must be at least this."""
+    max: float | None = None
+    """The metric must be at most this."""
+
+
+class ModelSettings(Section):
+    gate: dict[str, Bound] = Field(default_factory=dict)
+    """Bounds on the metrics of the holdout: `gate.roc_auc = {min = 0.8}`. A missing metric fails the gate."""
+    deploy: Name | None = None
+    """A deployment that takes each new version that its gate did not refuse."""
+
+
+class DeploymentSettings(Section):
+    protected: bool = False
+    """Ask for the deployment's name and a reason before a change."""
+    probation: Duration = timedelta(minutes=5)
+    """How long a revision must have served before it can be called known good."""
+    probation_requests: int = Field(default=100, ge=0)
+    """How many requests a revision must have served before it can be called known good."""
+
+
+class MonitorSettings(Section):
+    deployment: Name
+    """The deployment to watch."""
+    window: Duration = timedelta(days=1)
+    """Length of a window, in event time. Windows do not overlap and are aligned to `origin`."""
+    origin: AwareDatetime = datetime(1970, 1, 5, tzinfo=UTC)
+    """A moment at which a window begins: a Monday, so that weekly windows begin on Mondays."""
+    grace: Duration = timedelta(minutes=5)
+    """A window is judged once the newest event time lies this far behind its end."""
+    every: Duration = timedelta(minutes=5)
+    """How often to look for windows that can be judged."""
+    columns: tuple[str, ...] = ()
+    """The features to watch; all of them when empty."""
+    threshold: float = Field(default=0.1, gt=0)
+    """The effect from which a significant shift is called drift."""
+    significance: float = Field(default=0.05, gt=0, lt=1)
+    """Bound on the Benjamini-Hochberg q value."""
+    minimum_rows: int = Field(default=180, ge=2)
+    """Below this many rows a window that shows no drift is inconclusive, not quiet."""
+    persistence: tuple[int, int] = (2, 3)
+    """Open an alert when a finding stands in `m` of the last `k` windows."""
+    metric: MetricName | None = None
+    """The quality metric to follow when labels arrive; by default roc_auc (two classes), f1 or rmse."""
+    tolerance: float = Field(default=0.1, gt=0)
+    """The relative loss of quality from which a significant loss is a finding."""
+    label_coverage: float = Field(default=0.6, gt=0, le=1)
+    """A window's quality is judged once this share of its predictions has labels."""
+    warning: float = Field(default=0.02, ge=0)
+    """Severity score from which an alert is a warning; below it is informational and tells nobody."""
+    page: float = Field(default=0.1, ge=0)
+    """Severity score from which an alert pages."""
+
+    @model_validator(mode="after")
+    def _persistence_is_possible(self) -> MonitorSettings:
+        needed, of = self.persistence
+        if not 1 <= needed <= of:
+            raise ValueError("persistence = [m, k] needs 1 <= m <= k")
+        return self
+
+
+class ScheduleSettings(Section):
+    pipeline: Name
+    """The pipeline to run."""
+    cron: str | None = None
+    """Minute, hour, day of month, month, day of week (0 is Sunday), in `timezone`."""
+    every: Duration | None = None
+    """A fixed interval, instead of `cron`."""
+    on_data: Name | None = None
+    """Run when this dataset gets a new version, instead of `cron` or `every`."""
+    timezone: str = "UTC"
+    """The zone of `cron`."""
+    parameters: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Parameters of the runs: `"estimator.C" = 0.5`."""
+    paused: bool = False
+    """Do not fire."""
+
+    @model_validator(mode="after")
+    def _exactly_one_trigger(self) -> ScheduleSettings:
+        given = [name for name in ("cron", "every", "on_data") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of cron, every and on_data")
+        return self
+
+
+class Settings(BaseSettings):
+    """The whole of quarterdeck.toml."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix="QUARTERDECK_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    workspace: WorkspaceSettings = WorkspaceSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    runner: RunnerSettings = RunnerSettings()
+    notifications: NotificationSettings = NotificationSettings()
+    datasets: dict[Name, DatasetSettings] = Field(default_factory=dict)
+    models: dict[Name, ModelSettings] = Field(default_factory=dict)
+    deployments: dict[Name, DeploymentSettings] = Field(default_factory=dict)
+    monitors: dict[Name, MonitorSettings] = Field(default_factory=dict)
+    schedules: dict[Name, ScheduleSettings] = Field(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource, **named: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # What comes in is the file: the environment goes over it.
+        return (named["env_settings"], named["init_settings"])
+
+    def dataset(self, name: str) -> DatasetSettings:
+        return self.datasets.get(name, DatasetSettings())
+
+    def model(self, name: str) -> ModelSettings:
+        return self.models.get(name, ModelSettings())
+
+    def deployment(self, name: str) -> DeploymentSettings:
+        return self.deployments.get(name, DeploymentSettings())
+
+
+def load_settings(path: Path) -> Settings:
+    """Read `path` (quarterdeck.toml), with environment variables over it.
+
+    Raises:
+        SettingsError: the file cannot be read or a key does not fit; the message names file, key and reason.
+    """
+    try:
+        return Settings(**tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not text in UTF-8 (byte {error.start}).") from error
+    except EnvironmentSettingsError as error:
+        raise SettingsError(
+            f"{error}: an environment variable QUARTERDECK_... does not fit. Unset or mend it."
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+        raise SettingsError(
+            f"{path}: {key}: {first['msg']}. Mend that key; docs/settings.md lists them all."
+        ) from error

@@ -1,0 +1,1 @@
+"""Pure functions on arrays: distances, significance, drift verdicts, localisation, realised quality."""

@@ -1,0 +1,142 @@
+"""The judgement of a frame of columns: which have drifted, which are quiet, which cannot be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from quarterdeck.statistics.column import Column, Kind, PreparedColumn, all_missing
+from quarterdeck.statistics.column import prepare as prepare_column
+from quarterdeck.statistics.comparison import Comparison, Measure, compare
+from quarterdeck.statistics.significance import benjamini_hochberg, two_shares_p
+
+__all__ = ["Column", "ColumnScore", "PreparedColumn", "Verdict", "prepare", "score_columns"]
+
+Verdict = Literal["drifted", "quiet", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnScore:
+    """What a monitor says of one column.
+
+    `effect` is in units of the measure: W1 in robust sigmas of the reference, Jensen-Shannon distance (nats),
+    or the excess share of moved values where the reference has zero spread. `n_reference` and `n_current`
+    count the rows with a usable value; the missing shares are of all rows, infinities among the missing.
+    `unseen` is the share of current rows with a value whose category the reference never saw (0.0 for numeric).
+
+    Verdicts: *drifted*: significant and the effect at or over the threshold, at any size; otherwise
+    *inconclusive* where either side has fewer rows than the stated power needs; otherwise *quiet*.
+    """
+
+    column: str
+    kind: Kind
+    measure: Measure
+    effect: float
+    p_value: float
+    q_value: float
+    n_reference: int
+    n_current: int
+    missing_reference: float
+    missing_current: float
+    missing_effect: float
+    missing_q: float
+    unseen: float
+    verdict: Verdict
+    missing_verdict: Verdict
+
+
+def prepare(columns: Sequence[Column]) -> list[PreparedColumn]:
+    """Sort and count the reference's columns once; `score_columns` takes the result for many windows."""
+    return [prepare_column(column) for column in columns]
+
+
+def score_columns(
+    reference: Sequence[Column | PreparedColumn],
+    current: Sequence[Column | PreparedColumn],
+    *,
+    threshold: float = 0.1,
+    q: float = 0.05,
+    minimum_rows: int = 180,
+    seed: int = 0,
+) -> list[ColumnScore]:
+    """Judge every reference column against the current frame; one score each, in the reference's order.
+
+    The p-values of all columns are corrected together (Benjamini-Hochberg), those of missing shares as a
+    second family. A column absent from the current frame is taken as all missing over that frame's rows;
+    columns only in the current frame are not judged. The draws depend on the seed and on a column's name,
+    not on its position. Raises ValueError where a column's kind differs between the frames or a name comes
+    twice in one.
+    """
+    before = [_prepared(column) for column in reference]
+    found = {column.name: _prepared(column) for column in current}
+    if len({column.name for column in before}) < len(before) or len(found) < len(current):
+        raise ValueError("Two columns of one frame have the same name; rename one of them.")
+    rows = max((column.rows for column in found.values()), default=0)
+    after = [found.get(column.name) or all_missing(column.name, column.kind, rows) for column in before]
+    pairs = list(zip(before, after, strict=True))
+    compared = [compare(one, other, threshold=threshold, seed=seed) for one, other in pairs]
+    q_values = benjamini_hochberg([result.p_value for result in compared])
+    missing_q = benjamini_hochberg(
+        [two_shares_p(one.missing, one.rows, other.missing, other.rows) for one, other in pairs]
+    )
+    limits = Limits(threshold, q, minimum_rows)
+    return [
+        _score(one, other, result, float(q_value), float(q_missing), limits)
+        for (one, other), result, q_value, q_missing in zip(pairs, compared, q_values, missing_q, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a verdict is held against: smallest effect that matters, false discovery rate, fewest rows."""
+
+    threshold: float
+    q: float
+    minimum_rows: int
+
+    def verdict(self, effect: float, q_value: float, rows: int) -> Verdict:
+        """Return the verdict on an effect; `rows` is the smaller of both sides' sizes."""
+        if q_value < self.q and effect >= self.threshold:
+            return "drifted"
+        return "inconclusive" if rows < self.minimum_rows else "quiet"
+
+
+def _score(
+    reference: PreparedColumn,
+    current: PreparedColumn,
+    result: Comparison,
+    q_value: float,
+    missing_q: float,
+    limits: Limits,
+) -> ColumnScore:
+    shares = reference.missing_share, current.missing_share
+    gap = abs(shares[1] - shares[0]) if reference.rows and current.rows else 0.0
+    return ColumnScore(
+        column=reference.name,
+        kind=reference.kind,
+        measure=result.measure,
+        effect=result.effect,
+        p_value=result.p_value,
+        q_value=q_value,
+        n_reference=reference.present,
+        n_current=current.present,
+        missing_reference=shares[0],
+        missing_current=shares[1],
+        missing_effect=gap,
+        missing_q=missing_q,
+        unseen=_unseen(reference, current),
+        verdict=limits.verdict(result.effect, q_value, min(reference.present, current.present)),
+        missing_verdict=limits.verdict(gap, missing_q, min(reference.rows, current.rows)),
+    )
+
+
+def _prepared(column: Column | PreparedColumn) -> PreparedColumn:
+    return column if isinstance(column, PreparedColumn) else prepare_column(column)
+
+
+def _unseen(reference: PreparedColumn, current: PreparedColumn) -> float:
+    if not current.counts:
+        return 0.0
+    new = sum(count for name, count in current.counts.items() if name not in reference.counts)
+    return new / current.present

@@ -1,0 +1,1 @@
+"""Predictions and labels, in a file of their own."""

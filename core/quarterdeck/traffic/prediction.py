@@ -1,0 +1,74 @@
+"""A prediction as it was served, or as an outside system reported it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, MetaData
+from sqlmodel import Field
+
+from quarterdeck.database import Entity, json_column, time_column
+
+
+class TrafficEntity(Entity):
+    """The base of the tables of traffic.db."""
+
+    metadata = MetaData()
+
+
+class Prediction(TrafficEntity, table=True):
+    __table_args__ = (
+        Index("ix_prediction_event_time", "deployment", "event_time"),
+        Index("ix_prediction_received_at", "deployment", "received_at"),
+        Index("ix_prediction_key", "deployment", "key"),
+        # What a revision has answered is counted from this index alone.
+        Index("ix_prediction_revision", "deployment", "revision", "received_at", "probe"),
+    )
+
+    deployment: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    """Unique within the deployment: the request's id, with `:row` added when the request held several rows."""
+    key: str | None = None
+    """The user's own key of this row, by which a label can find it."""
+    received_at: datetime = Field(sa_column=time_column(required=True))
+    event_time: datetime = Field(sa_column=time_column(required=True))
+    """When the thing predicted about happened; `received_at` when nothing said otherwise."""
+    revision: int | None = None
+    """Number of the revision that routed it; none for external predictions."""
+    version: int
+    variant: str
+    """Role of the variant that answered: `champion`."""
+    inputs: list[Any] = Field(sa_column=json_column())
+    """Values in the order of the signature's features; null is a missing value."""
+    prediction: Any = Field(sa_column=json_column())
+    """The label or the number."""
+    probabilities: list[float] | None = Field(default=None, sa_column=json_column())
+    """In the order of the signature's classes; null for regressors and where not known."""
+    latency_us: int
+    """Microseconds from the parsed request to the answer; 0 where not known."""
+    probe: bool = False
+    """Sent by the gateway to itself: kept out of monitoring."""
+
+
+class Unanswered(TrafficEntity, table=True):
+    """Requests that got an error instead of a prediction, counted."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_column=time_column(required=True))
+    deployment: str = Field(index=True)
+    revision: int
+    reason: str
+    """`rejected`: the input did not fit; `failed`: the model raised an error; `overload`: too many waited."""
+    count: int
+
+
+class Unrecorded(TrafficEntity, table=True):
+    """Predictions that were answered but could not be recorded: counted, never silently dropped."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_column=time_column(required=True))
+    deployment: str = Field(index=True)
+    worker: str
+    count: int
+    reason: str

@@ -1,0 +1,164 @@
+"""`quarterdeck demo` as a person or a script starts it: the whole story, every way out, and nothing left running."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from quarterdeck import events
+from quarterdeck.bootstrap import open_workspace
+from quarterdeck.monitoring.queries import alerts
+from quarterdeck.registry.queries import models
+from quarterdeck.runner.queries import jobs
+from quarterdeck.workspace import Workspace
+from tests.deck import ENVIRONMENT, MARK, QUARTERDECK, marked_processes
+from tests.terminal import Terminal
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(400)
+PATIENCE = 120.0
+OPEN_SECONDS = 5.0
+PRESS = "Version 1 is being trained. 8 shows its job"
+
+
+@contextmanager
+def ending() -> Iterator[dict[str, str]]:
+    """The environment for a demo; what has it and is left after the block is ended, and is a failure."""
+    mark = uuid4().hex
+    try:
+        yield {**ENVIRONMENT, MARK: mark}
+        wait_for(lambda: not marked_processes(mark), seconds=30, what="the end of every process of the demo")
+    finally:
+        for pid in marked_processes(mark):
+            os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Workspace]:
+    workspace = open_workspace(folder, actor="tester")
+    try:
+        yield workspace
+    finally:
+        workspace.close()
+
+
+def test_without_a_terminal_the_whole_story_happens(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with ending() as environment:
+        done = subprocess.run(
+            [QUARTERDECK, "demo", str(folder)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=380,
+            env=environment,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    *story, last = done.stdout.splitlines()
+    assert len(story) > 10
+    figures = json.loads(last)
+    assert set(figures) == {"versions", "predictions", "alerts", "rollback", "events", "chain_ok", "seconds"}
+    assert figures["versions"] == 2
+    assert figures["predictions"] > 5_000
+    assert figures["chain_ok"] is True
+    assert figures["rollback"]["failed_requests"] == figures["rollback"]["misrouted"] == 0
+    assert figures["rollback"]["verified_ms"] > 0
+    told = [alert for alert in figures["alerts"] if alert["severity"] == "page"]
+    (cents,) = [alert for alert in told if alert["kind"] == "drift"]
+    assert "amount" in cents["columns"]
+    assert cents["slice"].startswith("channel=")
+    assert any(alert["kind"] == "quality" for alert in told)
+    with opened(folder) as workspace:
+        with workspace.state.read() as tx:
+            assert events.verify(tx) >= figures["events"] > 20  # Its processes tell of their end after the figures.
+        the_harmless_shift_is_real_and_tells_nobody(workspace)
+
+
+def the_harmless_shift_is_real_and_tells_nobody(workspace: Workspace) -> None:
+    informational = [alert for alert in alerts(workspace, all=True) if alert.severity == "informational"]
+    assert informational
+    for alert in informational:
+        settings = workspace.settings.monitors[alert.monitor]
+        assert alert.kind == "drift"
+        assert alert.score < settings.warning
+        assert min(row["effect"] for row in alert.evidence.values()) >= settings.threshold >= 0.1
+        assert not [job for job in jobs(workspace) if job.subject == f"alert/{alert.id}"]
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: signal.Signals(number).name
+)
+def test_stopped_in_the_middle_it_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    folder = tmp_path / "demo"
+    with ending() as environment:
+        demo = subprocess.Popen(
+            [QUARTERDECK, "demo", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        try:
+            assert demo.stdout is not None
+            for line in demo.stdout:
+                if "training is queued" in line:
+                    break
+            wait_for(lambda: trains(folder), seconds=PATIENCE, what="the first training")
+            demo.send_signal(number)
+            _, said = demo.communicate(timeout=60)
+        finally:
+            demo.kill()
+            demo.wait()
+        assert demo.returncode == (-number if number is signal.SIGKILL else 128 + number)
+        assert "Traceback" not in said
+
+
+def trains(folder: Path) -> bool:
+    with opened(folder) as workspace:
+        return any(job.kind == "run" and job.state == "running" for job in jobs(workspace))
+
+
+def test_on_a_terminal_the_console_opens_while_the_first_training_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    command = [QUARTERDECK, "demo", str(folder)]
+    with ending() as environment:
+        started = time.monotonic()
+        with Terminal(command, size=(110, 30), folder=tmp_path, environment=environment) as console:
+            console.until("PIPELINE", seconds=PATIENCE)
+            assert time.monotonic() - started < OPEN_SECONDS * crowd()
+            console.until(PRESS, seconds=PATIENCE)
+            with opened(folder) as workspace:
+                assert models(workspace) == []
+            console.press("8")
+            console.until("run", seconds=PATIENCE)
+            console.press("q")
+            status, words = console.until_ended(seconds=PATIENCE)
+    assert status == 0
+    for line in (f"The workspace is left in {folder.name}", "adopt model.skops", "rm -r"):
+        assert line in " ".join(words.split())
+
+
+def test_when_the_terminal_goes_away_no_process_is_left(tmp_path: Path) -> None:
+    command = [QUARTERDECK, "demo", str(tmp_path / "demo")]
+    with (
+        ending() as environment,
+        Terminal(command, size=(80, 24), folder=tmp_path, environment=environment) as console,
+    ):
+        console.until(PRESS, seconds=PATIENCE)
+        console.hang_up()
+
+
+def crowd() -> float:
+    """How many share a processor now, at least 1: the five seconds are those of a machine of one's own."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

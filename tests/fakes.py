@@ -1,0 +1,53 @@
+"""The outside world for tests: the same ports, kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from quarterdeck.errors import QuarterdeckError
+from quarterdeck.ports import Ports
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass
+class FakeClock:
+    """Stands still until it is moved, but never gives the same moment twice."""
+
+    moment: datetime = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        self.moment += timedelta(microseconds=1)
+        return self.moment
+
+    def advance(self, **by: float) -> None:
+        self.moment += timedelta(**by)
+
+
+@dataclass
+class FakeNotifier:
+    """Remembers what was sent; `fails` makes it refuse."""
+
+    fails: bool = False
+    sent: list[tuple[str, dict[str, object], str]] = field(default_factory=list)
+
+    def send(self, url: str, payload: Mapping[str, object], *, idempotency_key: str) -> None:
+        if self.fails:
+            raise QuarterdeckError(f"Webhook {url} did not answer.")
+        self.sent.append((url, dict(payload), idempotency_key))
+
+
+@dataclass
+class FakeReporter:
+    """Says how many rows it was shown."""
+
+    def drift_report(self, reference: pd.DataFrame, current: pd.DataFrame) -> str:
+        return f"<html>{len(reference)} against {len(current)}</html>"
+
+
+def fake_ports() -> Ports:
+    return Ports(clock=FakeClock(), notifier=FakeNotifier(), reporter=FakeReporter())

@@ -1,0 +1,334 @@
+"""From recorded traffic to alerts, on real files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlmodel import select
+
+from quarterdeck import events
+from quarterdeck.errors import FencedError, IllegalTransitionError, NotFoundError, SettingsError
+from quarterdeck.monitoring import queries
+from quarterdeck.monitoring.acknowledgement import acknowledge
+from quarterdeck.monitoring.alert import Judgement
+from quarterdeck.monitoring.evaluation import evaluate
+from quarterdeck.monitoring.notification import notify
+from quarterdeck.monitoring.reporting import make_report
+from quarterdeck.monitoring.result import Result
+from quarterdeck.workspace import Workspace
+from tests.fakes import FakeClock, FakeNotifier
+from tests.watched import HOUR, START, close, label, rows, send, serve, watch
+
+IMPORTANT = {"amount": 0.9, "age": 0.1, "channel": 0.0}
+
+
+def kinds_of_events(workspace: Workspace) -> list[str]:
+    with workspace.state.read() as tx:
+        return [event.kind for event in events.after(tx, 0)]
+
+
+@pytest.fixture
+def watched(workspace: Workspace) -> Workspace:
+    watched = watch(workspace)
+    serve(watched, rows(2000, seed=1), importances=IMPORTANT, metrics={"roc_auc": 0.9})
+    return watched
+
+
+def test_traffic_like_the_training_data_is_quiet_and_opens_nothing(watched: Workspace) -> None:
+    for window in range(3):
+        send(watched, rows(400, seed=10 + window), window)
+    close(watched, 2)
+    done = evaluate(watched, "m")
+    assert [str(result.verdict) for result in done.results] == ["quiet"] * 3
+    assert queries.alerts(watched, all=True) == []
+
+
+def test_a_shift_opens_an_alert_only_when_it_persists_in_two_of_three_windows(watched: Workspace) -> None:
+    send(watched, rows(400, seed=10, shift=8), 0)
+    close(watched, 0)
+    evaluate(watched, "m")
+    assert queries.alerts(watched, all=True) == []
+    send(watched, rows(400, seed=11, shift=8), 1)
+    close(watched, 1)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    assert (alert.kind, alert.columns, alert.severity, alert.slice) == ("drift", ("amount",), "page", None)
+    assert alert.onset < alert.last_window_end
+    assert alert.evidence["amount"]["effect"] == pytest.approx(0.8, abs=0.2)
+    assert alert.score == pytest.approx(alert.evidence["amount"]["effect"] * 0.9, rel=0.3)
+
+
+def test_the_alert_names_the_slice_that_carries_the_shift(watched: Workspace) -> None:
+    for window in range(2):
+        send(watched, rows(600, seed=20 + window, shift=40, only="app"), window)
+    close(watched, 1)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    assert (alert.columns, alert.slice) == (("amount",), "channel=app")
+    assert "channel=app" in alert.summary
+
+
+def test_a_shift_of_a_column_that_the_model_does_not_use_is_informational(workspace: Workspace) -> None:
+    watched = watch(workspace)
+    serve(watched, rows(2000, seed=1), importances={"amount": 0.0, "age": 1.0, "channel": 0.0})
+    for window in range(2):
+        send(watched, rows(400, seed=30 + window, shift=8), window)
+    close(watched, 1)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    assert alert.severity == "informational"
+    assert alert.evidence["amount"]["effect"] >= 0.1
+
+
+def test_missing_values_are_a_finding_of_their_own(watched: Workspace) -> None:
+    for window in range(2):
+        frame = rows(400, seed=40 + window)
+        frame.loc[frame.index[:240], "amount"] = np.nan
+        send(watched, frame, window)
+    close(watched, 1)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    assert (alert.kind, alert.columns) == ("missing", ("amount",))
+
+
+def test_too_few_rows_are_inconclusive_and_never_quiet(watched: Workspace) -> None:
+    send(watched, rows(20, seed=51), 0)
+    close(watched, 0)
+    (result,) = evaluate(watched, "m").results
+    assert str(result.verdict) == "inconclusive"
+
+
+def test_judging_again_judges_nothing_twice(watched: Workspace) -> None:
+    for window in range(2):
+        send(watched, rows(400, seed=60 + window, shift=8), window)
+    close(watched, 1)
+    evaluate(watched, "m")
+    before = kinds_of_events(watched)
+    assert evaluate(watched, "m").results == []
+    assert kinds_of_events(watched) == before
+
+
+def test_an_alert_resolves_itself_after_as_many_clean_windows_as_it_looks_back(watched: Workspace) -> None:
+    for window in range(5):
+        send(watched, rows(400, seed=70 + window, shift=8 if window < 2 else 0), window)
+    close(watched, 4)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched, all=True)
+    assert alert.state == "resolved"
+    assert kinds_of_events(watched)[-2:] == ["alert.opened", "alert.resolved"]
+
+
+def test_an_alert_on_inputs_goes_on_when_the_version_changes(watched: Workspace) -> None:
+    for window in range(2):
+        send(watched, rows(400, seed=80 + window, shift=8), window)
+    close(watched, 1)
+    evaluate(watched, "m")
+    serve(watched, rows(2000, seed=2), importances=IMPORTANT)
+    send(watched, rows(400, seed=90, shift=8), 3, version=2)
+    close(watched, 3)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched, all=True)
+    assert (alert.state, alert.version) == ("open", 2)
+
+
+def test_a_window_is_also_judged_against_the_version_before(watched: Workspace) -> None:
+    send(watched, rows(400, seed=100), 0)
+    close(watched, 0)
+    evaluate(watched, "m")
+    serve(watched, rows(2000, seed=2, shift=50), importances=IMPORTANT)
+    send(watched, rows(400, seed=101, shift=50), 2, version=2)
+    close(watched, 2)
+    evaluate(watched, "m")
+    serving, before = queries.window_against(watched, "d", 2), queries.window_against(watched, "d", 1)
+    assert serving is not None
+    assert before is not None
+    assert (serving.verdict, serving.served) == ("quiet", True)
+    assert (before.verdict, before.served) == ("found", False)
+    assert serving.window_start == before.window_start
+
+
+def quality_windows(workspace: Workspace, *, good: bool, windows: range, version: int = 1) -> None:
+    for window in windows:
+        rng = np.random.default_rng(window)
+        truth = rng.integers(0, 2, 400)
+        scores = np.clip(truth * (0.6 if good else 0.02) + rng.uniform(0, 0.4, 400), 0, 1)
+        ids = send(workspace, rows(400, seed=200 + window), window, version=version, scores=scores.tolist())
+        label(workspace, ids, truth.tolist())
+
+
+def test_worse_predictions_open_an_alert_on_the_metric(watched: Workspace) -> None:
+    quality_windows(watched, good=False, windows=range(2))
+    close(watched, 1)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    assert (alert.kind, alert.columns, alert.severity, alert.version) == ("quality", ("roc_auc",), "page", 1)
+    assert alert.evidence["roc_auc"]["baseline"] == 0.9
+    assert alert.evidence["roc_auc"]["high"] < 0.9
+
+
+def test_good_predictions_open_nothing(watched: Workspace) -> None:
+    quality_windows(watched, good=True, windows=range(3))
+    close(watched, 2)
+    verdicts = {str(r.verdict) for r in evaluate(watched, "m").results if str(r.aspect) == "quality"}
+    assert verdicts == {"quiet"}
+    assert queries.alerts(watched, all=True) == []
+
+
+def test_quality_waits_for_enough_labels(watched: Workspace) -> None:
+    ids = send(watched, rows(400, seed=300), 0, scores=[0.1] * 400)
+    label(watched, ids[:200], [0, 1] * 100)
+    close(watched, 0)
+    assert [str(r.aspect) for r in evaluate(watched, "m").results] == ["inputs"]
+    label(watched, ids[200:], [0, 1] * 100)
+    assert [str(r.aspect) for r in evaluate(watched, "m").results] == ["quality"]
+
+
+def test_a_quality_alert_ends_when_another_version_serves(watched: Workspace) -> None:
+    quality_windows(watched, good=False, windows=range(2))
+    close(watched, 1)
+    evaluate(watched, "m")
+    serve(watched, rows(2000, seed=3), metrics={"roc_auc": 0.9})
+    send(watched, rows(400, seed=301), 3, version=2)
+    close(watched, 3)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched, all=True)
+    assert alert.state == "resolved"
+
+
+def test_columns_that_begin_together_are_one_alert(workspace: Workspace) -> None:
+    watched = watch(workspace)
+    serve(watched, rows(2000, seed=1))
+    for window in range(2):
+        frame = rows(400, seed=310 + window, shift=8)
+        frame["age"] += 20
+        send(watched, frame, window)
+    close(watched, 1)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    assert set(alert.columns) == {"amount", "age"}
+
+
+def test_a_fenced_attempt_writes_nothing(watched: Workspace) -> None:
+    def fence(tx: Any) -> None:
+        raise FencedError
+
+    send(watched, rows(400, seed=320), 0)
+    close(watched, 0)
+    with pytest.raises(FencedError):
+        evaluate(watched, "m", fence=fence)
+    with watched.state.read() as tx:
+        assert tx.exec(select(Result)).all() == []
+
+
+def test_an_all_missing_column_and_an_empty_category_are_judged_without_a_crash(watched: Workspace) -> None:
+    frame = rows(400, seed=330)
+    frame["age"] = np.nan
+    frame["channel"] = pd.Series([None] * 400, dtype=object)
+    send(watched, frame, 0)
+    close(watched, 0)
+    (result,) = evaluate(watched, "m").results
+    assert str(result.verdict) == "found"
+
+
+def test_the_report_hangs_on_the_alert(watched: Workspace) -> None:
+    for window in range(2):
+        send(watched, rows(400, seed=340 + window, shift=8), window)
+    close(watched, 1)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    digest = make_report(watched, alert.id)
+    assert queries.alert(watched, alert.id).report == digest
+    assert watched.artifacts.read(digest) == b"<html>2000 against 800</html>"
+
+
+def test_a_webhook_gets_the_alert_with_the_line_that_opens_it(watched: Workspace) -> None:
+    for window in range(2):
+        send(watched, rows(400, seed=350 + window, shift=8), window)
+    close(watched, 1)
+    evaluate(watched, "m")
+    notify(watched, 1, "http://127.0.0.1:1/hook")
+    notify(watched, 1, "http://127.0.0.1:1/hook")
+    notifier = watched.ports.notifier
+    assert isinstance(notifier, FakeNotifier)
+    (_, payload, key), (_, _, again) = notifier.sent
+    assert payload["open"] == "quarterdeck open alert/1"
+    assert payload["columns"] == ["amount"]
+    assert key == again
+
+
+def test_acknowledging_keeps_who_and_what_they_judged(watched: Workspace) -> None:
+    for window in range(5):
+        send(watched, rows(400, seed=360 + window, shift=8 if window < 2 else 0), window)
+    close(watched, 1)
+    evaluate(watched, "m")
+    acknowledge(watched, 1, Judgement.NOISE, actor="ada")
+    alert = queries.alert(watched, 1)
+    assert (alert.state, alert.acknowledged_by, alert.judgement) == ("acknowledged", "ada", "noise")
+    close(watched, 4)
+    evaluate(watched, "m")
+    with pytest.raises(IllegalTransitionError, match="resolved"):
+        acknowledge(watched, 1, Judgement.REAL)
+
+
+def test_an_unknown_monitor_and_an_unknown_alert_are_named(watched: Workspace) -> None:
+    with pytest.raises(NotFoundError, match=r"no monitor 'x'\. Known: m"):
+        evaluate(watched, "x")
+    with pytest.raises(NotFoundError, match="no alert 9"):
+        queries.alert(watched, 9)
+
+
+def test_a_monitor_whose_deployment_is_still_to_come_judges_nothing(workspace: Workspace) -> None:
+    done = evaluate(watch(workspace), "m")
+    assert done.nothing_deployed
+    assert done.results == []
+
+
+def test_too_little_data_never_resolves_an_alert(watched: Workspace) -> None:
+    for window in range(5):
+        send(watched, rows(400 if window < 2 else 5, seed=400 + window, shift=8 if window < 2 else 0), window)
+    close(watched, 4)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched, all=True)
+    assert alert.state == "open"
+
+
+def test_a_handful_of_labels_never_pages(watched: Workspace) -> None:
+    for window in range(2):
+        ids = send(watched, rows(8, seed=410 + window), window, scores=[0.9, 0.1] * 4)
+        label(watched, ids, [0, 1] * 4)
+    close(watched, 1)
+    verdicts = {str(r.verdict) for r in evaluate(watched, "m").results if str(r.aspect) == "quality"}
+    assert verdicts == {"inconclusive"}
+    assert queries.alerts(watched, all=True) == []
+
+
+def test_a_clock_that_runs_ahead_closes_no_window_early(watched: Workspace) -> None:
+    clock = watched.ports.clock
+    assert isinstance(clock, FakeClock)
+    clock.moment = START + 1.5 * HOUR
+    send(watched, rows(400, seed=420), 0)
+    send(watched, rows(1, seed=421), 24 * 365)
+    assert len(evaluate(watched, "m").results) == 1
+    clock.moment = START + 2.5 * HOUR
+    send(watched, rows(400, seed=422, shift=8), 1)
+    assert [str(r.verdict) for r in evaluate(watched, "m").results] == ["found"]
+
+
+def test_predictions_of_a_version_that_is_not_known_here_do_not_stop_the_others(watched: Workspace) -> None:
+    send(watched, rows(400, seed=430), 0)
+    send(watched, rows(10, seed=431), 0, version=99)
+    close(watched, 0)
+    done = evaluate(watched, "m")
+    assert {(r.version, str(r.verdict)) for r in done.results} == {(1, "quiet"), (99, "inconclusive")}
+
+
+def test_a_watched_column_that_the_model_does_not_take_is_named(workspace: Workspace) -> None:
+    watched = watch(workspace, columns=("amonut",))
+    serve(watched, rows(2000, seed=1))
+    send(watched, rows(400, seed=440), 0)
+    close(watched, 0)
+    with pytest.raises(SettingsError, match="amonut"):
+        evaluate(watched, "m")

@@ -1,0 +1,261 @@
+"""What follows from what happened: once for each event, and no event can stop the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from sqlmodel import Session, select
+
+from quarterdeck import events
+from quarterdeck.deployments import rollout
+from quarterdeck.errors import BusyError, DiskError, QuarterdeckError, RefusedError
+from quarterdeck.pipelines import ending, submission
+from quarterdeck.pipelines.run import Run, RunState, find_run
+from quarterdeck.pipelines.schedule import Schedule, Target
+from quarterdeck.processes import here
+from quarterdeck.runner import lease, queue
+from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
+from quarterdeck.runner.reactions import react
+from quarterdeck.settings import ModelSettings, NotificationSettings, Settings
+from quarterdeck.workspace import Workspace
+from tests.gateways import add_classifier
+
+
+@pytest.fixture(autouse=True)
+def _has_the_lease(workspace: Workspace) -> None:
+    assert lease.acquire(workspace, here(), workspace.settings.runner.lease)
+
+
+def happen(workspace: Workspace, what: str, subject: str, actor: str | None = None, **data: Any) -> None:
+    with workspace.state.write("test") as tx:
+        workspace.record(tx, what, subject, data, actor=actor)
+
+
+def all_jobs(workspace: Workspace) -> list[Job]:
+    with workspace.state.read() as tx:
+        return list(tx.exec(select(Job)))
+
+
+def with_settings(workspace: Workspace, **sections: Any) -> Workspace:
+    return dataclasses.replace(workspace, settings=Settings(**sections))
+
+
+def queue_a_run(workspace: Workspace) -> int:
+    with workspace.state.write("test") as tx:
+        run = submission.submit_in(tx, workspace, "train", {}, trigger="manual")
+        assert run.id is not None
+        return run.id
+
+
+def test_a_queued_run_becomes_one_job_even_if_the_cursor_is_lost(workspace: Workspace) -> None:
+    run_id = queue_a_run(workspace)
+    assert react(workspace) > 0
+    assert react(workspace) == 0
+    with workspace.state.write("test") as tx:
+        tx.get_one(RunnerLease, 1).events_read = 0
+    assert react(workspace) > 0
+    (job,) = all_jobs(workspace)
+    assert (job.kind, job.key, job.payload) == (JobKind.RUN, f"run/{run_id}", {"run": run_id})
+
+
+def test_cancelling_ends_a_waiting_job_and_marks_a_running_one(workspace: Workspace) -> None:
+    first, second = queue_a_run(workspace), queue_a_run(workspace)
+    react(workspace)
+    with workspace.state.write("test") as tx:
+        tx.exec(select(Job).where(Job.key == f"run/{second}")).one().state = JobState.RUNNING
+    submission.cancel(workspace, first, actor="ada")
+    happen(workspace, "run.cancel_requested", f"run/{second}", actor="ada")
+    react(workspace)
+    waiting, running = all_jobs(workspace)
+    assert waiting.state is JobState.CANCELLED
+    assert (running.state, running.cancel_requested_by) == (JobState.RUNNING, "ada")
+
+
+def test_cancelling_what_a_dead_runner_left_ends_the_run_as_well(workspace: Workspace) -> None:
+    run_id = queue_a_run(workspace)
+    react(workspace)
+    with workspace.state.write("test") as tx:
+        find_run(tx, run_id).move(RunState.RUNNING, workspace.now())
+    submission.cancel(workspace, run_id, actor="ada")
+    with workspace.state.write("test") as tx:
+        ending.requeue(tx, workspace, run_id)  # What the next runner does before it reads the news.
+    react(workspace)
+    (job,) = all_jobs(workspace)
+    with workspace.state.read() as tx:
+        (cancelled,) = [event for event in events.after(tx, 0) if event.kind == "run.cancelled"]
+        assert find_run(tx, run_id).state is RunState.CANCELLED
+    assert (job.state, cancelled.actor) == (JobState.CANCELLED, "ada")
+
+
+def test_an_alert_tells_each_webhook_once_for_each_severity_that_is_worth_it(workspace: Workspace) -> None:
+    told = with_settings(workspace, notifications=NotificationSettings(webhooks=("http://a", "http://b")))
+    happen(told, "alert.opened", "alert/7", severity="informational", kind="quality", deployment="none")
+    react(told)
+    assert all_jobs(told) == []
+    both = [{"alert": 7, "url": "http://a"}, {"alert": 7, "url": "http://b"}]
+    for severity, jobs in (("warning", both), ("warning", both), ("page", both + both)):
+        happen(told, "alert.escalated", "alert/7", severity=severity, kind="quality", deployment="none")
+        react(told)
+        assert [job.payload for job in all_jobs(told)] == jobs
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "reports"),
+    [("drift", "page", 1), ("missing", "warning", 1), ("drift", "informational", 0), ("quality", "page", 0)],
+)
+def test_an_alert_on_inputs_that_tells_somebody_gets_its_report(
+    workspace: Workspace, kind: str, severity: str, reports: int
+) -> None:
+    happen(workspace, "alert.opened", "alert/7", severity=severity, kind=kind, deployment="fraud")
+    react(workspace)
+    assert [job.kind for job in all_jobs(workspace)] == [JobKind.REPORT] * reports
+
+
+def test_new_data_starts_the_schedules_that_wait_for_it(workspace: Workspace) -> None:
+    with workspace.state.write("test") as tx:
+        for name, dataset, paused in (("yes", "payments", False), ("other", "cards", False), ("no", "payments", True)):
+            tx.add(
+                Schedule(
+                    name=name,
+                    target_kind=Target.PIPELINE,
+                    target="train",
+                    on_data=dataset,
+                    paused=paused,
+                    parameters={},
+                    anchor=workspace.now(),
+                )
+            )
+    happen(workspace, "data.added", "data/payments@2")
+    react(workspace)
+    with workspace.state.read() as tx:
+        (run,) = tx.exec(select(Run))
+    assert (run.trigger, run.requested_by) == ("data/payments@2", "yes")
+
+
+def test_a_reaction_that_is_refused_is_told_of_and_the_next_event_is_dealt_with(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = with_settings(workspace, models={"fraud": ModelSettings(deploy="fraud")})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RefusedError("The columns differ.")
+
+    monkeypatch.setattr(rollout, "deploy_in", refuse)
+    happen(policy, "version.registered", "version/fraud@1", gate="passed")
+    run_id = queue_a_run(policy)
+    react(policy)
+    with policy.state.read() as tx:
+        (failed,) = [event for event in events.after(tx, 0) if event.kind == "reaction.failed"]
+    assert (failed.subject, failed.data["error"]) == ("version/fraud@1", "The columns differ.")
+    assert [job.key for job in all_jobs(policy)] == [f"run/{run_id}"]
+
+
+def test_an_insert_that_fails_leaves_nothing_behind_and_does_not_stop_the_others(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue_work = queue.enqueue
+
+    def fail_on_seven(tx: Session, *arguments: Any, **options: Any) -> bool:
+        done = queue_work(tx, *arguments, **options)
+        if "alert/7" in arguments:
+            raise ValueError("nobody thought of this")
+        return done
+
+    monkeypatch.setattr(queue, "enqueue", fail_on_seven)
+    for alert in ("alert/6", "alert/7", "alert/x"):
+        happen(workspace, "alert.opened", alert, severity="page", kind="drift", deployment="fraud")
+    run_id = queue_a_run(workspace)
+    assert react(workspace) > 0
+    react(workspace)
+    assert react(workspace) == 0
+    assert [job.key for job in all_jobs(workspace)] == ["report:alert/6", f"run/{run_id}"]
+    with workspace.state.read() as tx:
+        failed = [event for event in events.after(tx, 0) if event.kind == "reaction.failed"]
+    assert [event.subject for event in failed] == ["alert/7", "alert/x"]
+    assert failed[0].data["error"] == "nobody thought of this"
+
+
+@pytest.mark.parametrize("trouble", [BusyError("state.lock is held"), DiskError("database or disk is full")])
+def test_a_busy_database_leaves_the_events_for_the_next_look(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, trouble: QuarterdeckError
+) -> None:
+    policy = with_settings(workspace, models={"fraud": ModelSettings(deploy="fraud")})
+    asked: list[int] = []
+
+    def busy_once(*_: object, version: int, **__: object) -> None:
+        asked.append(version)
+        if len(asked) == 1:
+            raise trouble
+
+    monkeypatch.setattr(rollout, "deploy_in", busy_once)
+    happen(policy, "version.registered", "version/fraud@1", gate="passed")
+    with pytest.raises(type(trouble)):
+        react(policy)
+    react(policy)
+    assert asked == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("gate", "then", "deployed"),
+    [("passed", None, [3]), ("none", None, [3]), ("failed", None, []), ("passed", "deployment.rolled_back", [])],
+)
+def test_the_policy_deploys_what_passed_and_never_overrules_a_later_decision(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, gate: str, then: str | None, deployed: list[int]
+) -> None:
+    policy = with_settings(workspace, models={"fraud": ModelSettings(deploy="live")})
+    asked: list[int] = []
+
+    def deploy(*_: object, version: int, **__: object) -> None:
+        asked.append(version)
+
+    monkeypatch.setattr(rollout, "deploy_in", deploy)
+    happen(policy, "version.registered", "version/fraud@3", gate=gate)
+    if then:
+        happen(policy, then, "deployment/live", actor="ada", version=1)
+    react(policy)
+    assert asked == deployed
+
+
+def test_nobody_can_decide_between_the_policys_look_and_its_deed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = with_settings(workspace, models={"fraud": ModelSettings(deploy="live")})
+    lock_was_free: list[bool] = []
+
+    def look_at_the_lock(*_: object, **__: object) -> None:
+        try:
+            with workspace.state.lock.held("a rollback", patience=0.05):
+                lock_was_free.append(True)
+        except BusyError:
+            lock_was_free.append(False)
+
+    monkeypatch.setattr(rollout, "deploy_in", look_at_the_lock)
+    happen(policy, "version.registered", "version/fraud@3", gate="passed")
+    react(policy)
+    assert lock_was_free == [False]
+
+
+def test_versions_that_come_together_are_deployed_in_order_and_once(workspace: Workspace) -> None:
+    policy = with_settings(workspace, models={"fraud": ModelSettings(deploy="live")})
+    for shift in (0.0, 0.5):
+        add_classifier(policy, "fraud", shift=shift)
+    for version in (1, 2):
+        happen(policy, "version.registered", f"version/fraud@{version}", gate="none")
+    react(policy)
+    with policy.state.write("test") as tx:
+        tx.get_one(RunnerLease, 1).events_read = 0
+    react(policy)
+    with policy.state.read() as tx:
+        kinds = [(event.kind, event.data) for event in events.after(tx, 0)]
+    assert [data["version"] for kind, data in kinds if kind == "deployment.deployed"] == [1, 2]
+    assert "reaction.failed" not in [kind for kind, _ in kinds]
+
+
+def test_a_runner_without_the_lease_reacts_to_nothing(workspace: Workspace) -> None:
+    queue_a_run(workspace)
+    with workspace.state.write("test") as tx:
+        tx.delete(tx.get_one(RunnerLease, 1))
+    assert react(workspace) == 0
+    assert all_jobs(workspace) == []

@@ -1,0 +1,88 @@
+"""Recording: nothing that was answered is lost silently."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from quarterdeck.serving.protocol import ParsedRequest
+from quarterdeck.serving.recorder import Recorder, Served
+from quarterdeck.serving.runtime import Answer
+from quarterdeck.workspace import Workspace
+from tests.waiting import wait_for
+
+RECEIVED = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+def served(id: str, rows: int = 1, *, value: Any = "no", deployment: str = "d") -> Served:
+    request = ParsedRequest(
+        id=id, columns={"a": [1.5] * rows, "b": [None] * rows}, rows=rows, keys=["k"] * rows, event_times=[None] * rows
+    )
+    answer = Answer([value] * rows, [[0.9, 0.1]] * rows)
+    return Served(deployment, 4, 2, request, answer, RECEIVED, latency_us=7, probe=False)
+
+
+def rows_of(workspace: Workspace, table: str) -> list[tuple[Any, ...]]:
+    connection = sqlite3.connect(workspace.traffic.path)
+    try:
+        return connection.execute(f"SELECT * FROM {table}").fetchall()
+    finally:
+        connection.close()
+
+
+def test_answers_are_written_within_moments_with_all_that_is_known_of_them(workspace: Workspace) -> None:
+    recorder = Recorder(workspace, limit=100, worker="gateway/0")
+    try:
+        recorder.offer(served("one"))
+        (row,) = wait_for(lambda: rows_of(workspace, "prediction"))
+    finally:
+        recorder.close()
+    stamp = "2026-01-05T12:00:00.000000Z"
+    assert row == ("d", "one", "k", stamp, stamp, 4, 2, "champion", "[1.5,null]", '"no"', "[0.9,0.1]", 7, 0)
+
+
+def test_closing_writes_what_is_queued(workspace: Workspace) -> None:
+    recorder = Recorder(workspace, limit=5000, worker="gateway/0")
+    for number in range(700):
+        recorder.offer(served(f"r{number}", rows=2))
+    recorder.close()
+    assert len(rows_of(workspace, "prediction")) == 1400
+    assert rows_of(workspace, "unrecorded") == []
+
+
+def test_what_does_not_fit_is_counted_and_what_waits_for_the_lock_is_written_later(workspace: Workspace) -> None:
+    with workspace.traffic.lock.held("someone else"):
+        recorder = Recorder(workspace, limit=3, worker="gateway/0")
+        for number in range(5):
+            recorder.offer(served(f"r{number}"))
+    recorder.close()
+    assert [row[1] for row in rows_of(workspace, "prediction")] == ["r0", "r1", "r2"]
+    assert [row[2:] for row in rows_of(workspace, "unrecorded")] == [("d", "gateway/0", 2, "queue full")]
+
+
+def test_a_batch_that_cannot_be_written_is_counted_and_the_next_one_is_written(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(workspace, limit=100, worker="gateway/0")
+    try:
+        recorder.offer(served("bad", value=object()))
+        (lost,) = wait_for(lambda: rows_of(workspace, "unrecorded"))
+        recorder.offer(served("good"))
+        wait_for(lambda: rows_of(workspace, "prediction"))
+    finally:
+        recorder.close()
+    assert lost[2:5] == ("d", "gateway/0", 1)
+    assert "cannot be recorded" in lost[5]
+    assert [row[1] for row in rows_of(workspace, "prediction")] == ["good"]
+
+
+def test_a_prediction_whose_id_is_known_is_counted_for_its_deployment(workspace: Workspace) -> None:
+    recorder = Recorder(workspace, limit=100, worker="gateway/0")
+    for again in (served("one"), served("one"), served("one", deployment="e"), served("two", rows=2), served("one")):
+        recorder.offer(again)
+    recorder.close()
+    assert len(rows_of(workspace, "prediction")) == 4
+    assert [row[2:] for row in rows_of(workspace, "unrecorded")] == [("d", "gateway/0", 2, "id known already")]

@@ -1,0 +1,87 @@
+"""quarterdeck.toml."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from quarterdeck.errors import SettingsError
+from quarterdeck.settings import MetricName, Settings, load_settings
+from quarterdeck.statistics.quality import METRICS
+
+
+def load(tmp_path: Path, text: str) -> Settings:
+    file = tmp_path / "quarterdeck.toml"
+    file.write_text(text, encoding="utf-8")
+    return load_settings(file)
+
+
+def test_the_metrics_that_can_be_named_are_those_that_can_be_computed() -> None:
+    assert set(get_args(MetricName)) == set(METRICS)
+
+
+def test_an_environment_variable_that_does_not_fit_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUARTERDECK_WORKSPACE", "/x")
+    with pytest.raises(SettingsError, match="environment variable"):
+        load(tmp_path, "")
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    settings = load(tmp_path, "")
+    assert settings.gateway.host == "127.0.0.1"
+    assert settings.dataset("any").target is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90s", 90), ("15m", 900), ("1h30m", 5400), ("3d", 259_200), ("500ms", 0.5)],
+)
+def test_durations_are_written_as_people_do(tmp_path: Path, text: str, expected: float) -> None:
+    settings = load(tmp_path, f'[monitors.m]\ndeployment = "d"\nwindow = "{text}"')
+    assert settings.monitors["m"].window == timedelta(seconds=expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[workspace]\nnam = 'x'", "workspace.nam"),
+        ("[gateway]\nport = 70000", "gateway.port"),
+        ("[monitors.m]\nwindow = '1d'", "monitors.m.deployment"),
+        ("[monitors.m]\ndeployment = 'd'\nwindow = '3 days'", "monitors.m.window"),
+        ("[monitors.m]\ndeployment = 'd'\nwindow = '0s'", "monitors.m.window"),
+        ("[monitors.m]\ndeployment = 'd'\norigin = '2026-01-05'", "monitors.m.origin"),
+        ("[monitors.m]\ndeployment = 'd'\npersistence = [3, 2]", "monitors.m"),
+        ("[monitors.m]\ndeployment = 'd'\nmetric = 'auc'", "monitors.m.metric"),
+        ("[datasets.d]\ndelimiter = '||'", "datasets.d.delimiter"),
+        ("[schedules.s]\npipeline = 'p'", "schedules.s"),
+        ("[schedules.s]\npipeline = 'p'\ncron = '* * * * *'\nevery = '1d'", "schedules.s"),
+        ("[deployments.'a b']", "deployments.a b"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_named_with_the_file(tmp_path: Path, text: str, key: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, text)
+    assert key in str(caught.value)
+    assert "quarterdeck.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"[workspace", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "quarterdeck.toml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"quarterdeck\.toml is not"):
+        load_settings(file)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings(tmp_path / "quarterdeck.toml")
+
+
+def test_the_environment_goes_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUARTERDECK_GATEWAY__PORT", "9000")
+    settings = load(tmp_path, "[gateway]\nport = 8000\nworkers = 2")
+    assert (settings.gateway.port, settings.gateway.workers) == (9000, 2)
