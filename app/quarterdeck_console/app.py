@@ -140,7 +140,7 @@ class QuarterdeckApp(App[int], inherit_bindings=False):
     @property
     def _frame(self) -> Frame | None:
         """The screen in front; none while the app closes, when news may still arrive."""
-        stack = self.screen_stack
+        stack = self.screen_stack if self.is_running else []
         return stack[-1] if stack and isinstance(stack[-1], Frame) else None
 
     # News ---------------------------------------------------------------------------------------------------------
@@ -163,7 +163,8 @@ class QuarterdeckApp(App[int], inherit_bindings=False):
         self.say(message.words, bad=message.bad)
 
     def on_read_finished(self, message: ReadFinished) -> None:
-        message.finish()
+        if self.is_running:
+            message.finish()
 
     def _everything_changed(self) -> None:
         self._refresh_banner()

@@ -8,7 +8,7 @@ from quarterdeck_console.formatting import moment, text
 from quarterdeck_console.history import newest_events
 from quarterdeck_console.screens.audit import summary_of
 from quarterdeck_console.themes import ACCENT, MUTED
-from quarterdeck_console.widgets.table import Column, Row
+from quarterdeck_console.widgets.table import Column, Row, Table
 
 if TYPE_CHECKING:
     from quarterdeck.workspace import Workspace
@@ -21,6 +21,13 @@ NEWS_COLUMNS = (
     Column("BY", lambda e: text(e.actor, MUTED)),
     Column("", lambda e: text(summary_of(e) or " ", MUTED), least=10),
 )
+
+
+def news_table() -> Table:
+    """The place for them: nobody can step into it."""
+    table = Table(NEWS_COLUMNS, title="Events", empty="Nothing happened yet.", id="news")
+    table.passive, table.can_focus = True, False
+    return table
 
 
 def read_news(workspace: Workspace) -> list[Row]:

@@ -15,6 +15,7 @@ from quarterdeck_console.formatting import clean
 from quarterdeck_console.keymap import Key, by_id
 from quarterdeck_console.messages import Reported
 from quarterdeck_console.reading import Reader
+from quarterdeck_console.screens.news import news_table, read_news
 from quarterdeck_console.screens.pane import PAGE_ROWS, LogPage, Pane, TextPage
 from quarterdeck_console.themes import MUTED
 from quarterdeck_console.widgets.filter import matcher
@@ -96,17 +97,16 @@ class TableView(View):
         self._cursor = cursor
         self._rows_reader, self._detail_reader, self._news_reader = Reader(self), Reader(self), Reader(self)
         self.live_traffic = pane.live_traffic
+        self.table = Table(pane.columns, empty=pane.empty, id="table")
+        self._detail = TextView(id="detail", focusable=False)
+        self._news = None if pane.name == "audit" else news_table()
 
     def compose(self) -> ComposeResult:
-        from quarterdeck_console.screens.news import NEWS_COLUMNS
-
         with Horizontal(id="top"):
-            yield Table(self._pane.columns, empty=self._pane.empty, id="table")
-            yield TextView(id="detail", focusable=False)
-        if self._pane.name != "audit":
-            news = Table(NEWS_COLUMNS, title="Events", empty="Nothing happened yet.", id="news")
-            news.passive, news.can_focus = True, False
-            yield news
+            yield self.table
+            yield self._detail
+        if self._news is not None:
+            yield self._news
 
     @property
     def crumb(self) -> str:
@@ -119,10 +119,6 @@ class TableView(View):
     @property
     def pane(self) -> Pane:
         return self._pane
-
-    @property
-    def table(self) -> Table:
-        return self.query_one("#table", Table)
 
     @property
     def row(self) -> Row | None:
@@ -143,10 +139,8 @@ class TableView(View):
             return [pane.table_row(row) for row in pane.read(workspace, limit)]
 
         self._rows_reader.ask(limit, read, self._show)
-        if self.is_attached and self.screen.has_class("-tall") and pane.name != "audit":
-            from quarterdeck_console.screens.news import read_news
-
-            self._news_reader.ask("news", read_news, self.query_one("#news", Table).show)
+        if self._news is not None and self.is_attached and self.screen.has_class("-tall"):
+            self._news_reader.ask("news", read_news, self._news.show)
 
     def _show(self, rows: list[Row]) -> None:
         self._read = rows
@@ -175,7 +169,7 @@ class TableView(View):
         self._describe(self.row)
 
     def _describe(self, row: Row | None) -> None:
-        view = self.query_one("#detail", TextView)
+        view = self._detail
         if not self.is_attached or not self.screen.has_class("-wide"):
             return
         if row is None:
@@ -199,9 +193,10 @@ class PageView(View):
         self._page = page
         self._pane, self._row = pane, row
         self._reader = Reader(self)
+        self._text = TextView(id="text")
 
     def compose(self) -> ComposeResult:
-        yield TextView(id="text")
+        yield self._text
 
     @property
     def crumb(self) -> str:
@@ -221,13 +216,13 @@ class PageView(View):
         return self._row
 
     def take_focus(self) -> None:
-        self.query_one(TextView).focus()
+        self._text.focus()
 
     def on_mount(self) -> None:
         self.stand()
 
     def reload(self) -> None:
-        self._reader.ask("page", self._page.read, self.query_one(TextView).show)
+        self._reader.ask("page", self._page.read, self._text.show)
 
 
 class LogView(View):
@@ -239,10 +234,11 @@ class LogView(View):
         super().__init__()
         self._page = page
         self._seen: tuple[int, float] | None = None
+        self._text = TextView(id="text", follow=True)
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield TextView(id="text", follow=True)
+            yield self._text
 
     @property
     def crumb(self) -> str:
@@ -253,15 +249,14 @@ class LogView(View):
         return by_id("text.down", "text.first", "text.last", "go.back", "go.help")
 
     def take_focus(self) -> None:
-        self.query_one(TextView).focus()
+        self._text.focus()
 
     def on_mount(self) -> None:
         self.set_interval(LOG_SECONDS, self.reload)
         self.stand()
 
     def reload(self) -> None:
-        path = self._page.path
-        view = self.query_one(TextView)
+        path, view = self._page.path, self._text
         if path is None:
             view.show(Text("No log yet: the job has not started. It appears here as soon as it is written.", MUTED))
             return
