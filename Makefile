@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export DO_NOT_TRACK = 1
+# Images of containers set it. Every process of the demo and of the tests would then compile pandas anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo test check format docs bench lock clean
 
