@@ -16,6 +16,8 @@ TIMES = 5
 IDLE_SECONDS = 10.0
 QUIET_SECONDS = 1.5
 PATIENCE_SECONDS = 30.0
+# A program with a blinking cursor never comes to rest.
+REST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def open_once(program: Program, folder: Path, *, idle: bool = True) -> Opening:
         loaded_cpu = cpu_seconds(terminal.pid)
         if not idle or loaded is None:
             return Opening(painted, painted_cpu, loaded, loaded_cpu, None, None)
-        terminal.until_quiet(QUIET_SECONDS, PATIENCE_SECONDS)
+        terminal.until_quiet(QUIET_SECONDS, REST_SECONDS)
         before = cpu_seconds(terminal.pid)
         idle_bytes = terminal.listen(IDLE_SECONDS) / IDLE_SECONDS
         idle_cpu = (cpu_seconds(terminal.pid) - before) / IDLE_SECONDS

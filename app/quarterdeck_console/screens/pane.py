@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class LogPage:
     path: Path | None
 
 
-class Pane:
+class Pane(ABC):
     """Rows of one kind. The base answers 'not here' to everything a pane does not offer."""
 
     name: ClassVar[str] = ""
@@ -63,20 +64,20 @@ class Pane:
     def crumb(self) -> str:
         return self.name
 
+    @abstractmethod
     def read(self, workspace: Workspace, limit: int) -> Sequence[Any]:
         """The rows, sorted; at most `limit` where there can be many. Runs in a thread."""
-        raise NotImplementedError
 
+    @abstractmethod
     def key(self, row: Any) -> str:
         """What makes the row itself, as people type it: `alert/3`."""
-        raise NotImplementedError
 
     def dim(self, row: Any) -> bool:
         return False
 
+    @abstractmethod
     def detail(self, workspace: Workspace, row: Any) -> Text:
         """Everything about the row. Runs in a thread."""
-        raise NotImplementedError
 
     def enter(self, row: Any) -> Pane | TextPage | None:
         """Where Enter leads; None for the row's own description."""

@@ -163,7 +163,7 @@ class PulseView(View):
         super().__init__()
         self._reader = Reader(self)
         self._last = 0
-        self._rows: tuple[list[Row], ...] = ((), (), (), ())  # type: ignore[assignment]  # empty before the first read
+        self._rows: tuple[list[Row], ...] = ([], [], [], [])
 
     def compose(self) -> ComposeResult:
         yield Line(id="tiles")

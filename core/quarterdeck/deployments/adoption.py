@@ -57,14 +57,7 @@ def adopt(
     from quarterdeck.datasets.ingestion import read_table
     from quarterdeck.registry.adoption import inspect_model
 
-    try:
-        check_name(name)
-    except ValueError as error:
-        raise UsageError(f"{str(error).capitalize()}.") from None
-    if workspace.settings.workspace.read_only:
-        # `change` would say so too, but only after the model and its reference have been stored.
-        raise ReadOnlyError
-    load_settings(workspace.settings_file)  # What cannot be read cannot be added to: better known before than after.
+    _refuse_early(workspace, name)
     frame = read_table(sample, DatasetSettings(target=target, time=time, key=key))
     candidate = inspect_model(workspace, name, path, frame, target=target, time=time, key=key)
     served_by = ServedBy.EXTERNAL if path is None else ServedBy.GATEWAY
@@ -93,6 +86,17 @@ def adopt(
         operation=operation.id or 0,
         unknown=unknown,
     )
+
+
+def _refuse_early(workspace: Workspace, name: str) -> None:
+    """Say what would stop the change, before the model and its reference are stored."""
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise UsageError(f"{str(error).capitalize()}.") from None
+    if workspace.settings.workspace.read_only:
+        raise ReadOnlyError
+    load_settings(workspace.settings_file)  # What cannot be read cannot be added to.
 
 
 def _watch(workspace: Workspace, name: str) -> str:
