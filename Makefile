@@ -8,7 +8,7 @@ export DO_NOT_TRACK = 1
 # Images of containers set it. Every process of the demo and of the tests would then compile pandas anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test check format docs bench lock clean
+.PHONY: install demo test check format docs bench soak lock clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +40,10 @@ docs: install
 
 test: check
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The chaos test for as long as one likes: make soak MINUTES=60
+soak: install
+	QUARTERDECK_SOAK_MINUTES=$(or $(MINUTES),60) $(BIN)/pytest -s tests/acceptance/test_chaos.py
 
 bench: install
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))

@@ -7,13 +7,17 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import cli, console, rollback
+from bench import cli, console, idle, jitter, rollback, start, writers
 from bench.rows import RESULTS, Row, append, as_table, circumstances
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
     "rollback": rollback.measure,
     "console": console.measure,
     "cli": cli.measure,
+    "start": start.measure,
+    "jitter": jitter.measure,
+    "idle": idle.measure,
+    "writers": writers.measure,
 }
 
 

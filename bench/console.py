@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.deck import DEPLOYMENT, QUARTERDECK, cpu_seconds, running_deck
+from bench.deck import DEPLOYMENT, QUARTERDECK, running_deck
 from bench.peers import install
+from bench.processes import cpu_seconds
 from bench.rows import Budget, Row, middle
 from bench.terminal import Terminal
 

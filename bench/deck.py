@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from bench.processes import is_at_rest, wait_for
 from quarterdeck import bootstrap
 from quarterdeck.database import ChangeWatch
 from quarterdeck.deployments import queries, rollout
@@ -34,7 +35,6 @@ ENVIRONMENT = {**os.environ, "DO_NOT_TRACK": "1"}
 DEPLOYMENT = "fraud"
 START_SECONDS = 120.0
 SETTLE_SECONDS = 90.0
-QUIET_SHARE = 0.1
 COLUMNS = [f"v{number}" for number in range(13)]
 TARGET = "is_fraud"
 SETTINGS = """\
@@ -51,6 +51,8 @@ class Deck:
     """A deck that runs, and the answers that each version gives by itself to each of the benchmark's inputs."""
 
     workspace: Workspace
+    pid: int
+    """Of the supervisor, from which all others descend."""
     port: int
     inputs: pd.DataFrame
     answers: dict[int, NDArray[np.float64]]
@@ -69,13 +71,13 @@ def running_deck(*, workers: int) -> Iterator[Deck]:
         answers = dict(add_version(workspace, inputs, seed) for seed in (10, 20))
         with _up(root) as process:
             try:
-                _wait(lambda: _is_alive(workspace, process, workers), START_SECONDS, "runner and gateway")
+                wait_for(lambda: _is_alive(workspace, process, workers), START_SECONDS, "runner and gateway")
                 for version in answers:
                     settled(workspace, rollout.deploy(workspace, DEPLOYMENT, model="fraud", version=version))
-                _wait(lambda: _at_rest(process.pid), SETTLE_SECONDS, "a deck at rest")
+                wait_for(lambda: is_at_rest(process.pid), SETTLE_SECONDS, "a deck at rest")
                 port = queries.gateway_state(workspace).port
                 assert port is not None
-                yield Deck(workspace, port, inputs, answers)
+                yield Deck(workspace, process.pid, port, inputs, answers)
             finally:
                 workspace.close()
 
@@ -115,12 +117,6 @@ def settled(workspace: Workspace, operation: OperationRow, seconds: float = 60.0
     return operation
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @contextmanager
 def _up(root: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (root / "up.log").open("ab") as log:
@@ -138,24 +134,3 @@ def _is_alive(workspace: Workspace, process: subprocess.Popen[bytes], workers: i
     if process.poll() is not None:
         raise RuntimeError((workspace.root / "up.log").read_text(encoding="utf-8"))
     return runner_state(workspace).alive and queries.gateway_state(workspace).alive == workers
-
-
-def _at_rest(pid: int) -> bool:
-    """Whether the deck's processes use little: the runner's fork server imports for seconds after the start."""
-    before = {process: cpu_seconds(process) for process in _family(pid)}
-    time.sleep(1.0)
-    after = {process: cpu_seconds(process) for process in _family(pid)}
-    return before.keys() == after.keys() and sum(after.values()) - sum(before.values()) < QUIET_SHARE
-
-
-def _family(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    return [pid, *(member for child in children for member in _family(int(child)))]
-
-
-def _wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{what}: not within {seconds:g} s")
-        time.sleep(0.1)

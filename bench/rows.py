@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "bench" / "results.json"
+RATE = "/s"
+"""The unit of figures of which more is better."""
 HEADINGS = ("BENCH", "CASE", "OURS", "PEER", "RATIO", "BUDGET", "MET", "NOTE")
 
 
@@ -51,8 +53,10 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times more the peer needs; None without a peer, or where we need nothing at all."""
-        return None if self.theirs is None or not self.ours else self.theirs / self.ours
+        """How many times better we are: the peer needs more, or has a lower rate. None without a peer, and by zero."""
+        if not self.theirs or not self.ours:
+            return None
+        return self.ours / self.theirs if self.unit == RATE else self.theirs / self.ours
 
     @property
     def met(self) -> bool:

@@ -31,12 +31,17 @@ TYPES = {
     "Name | None": "name",
     "bool": "true or false",
     "int": "whole number",
+    "int | None": "whole number",
+    "Size": "size",
+    "Size | None": "size",
     "float": "number",
     "float | None": "number",
     "AwareDatetime": "time with its zone",
     "MetricName | None": f"one of {', '.join(get_args(MetricName))}",
     "Duration": "duration",
     "Duration | None": "duration",
+    "Literal['skip', 'queue', 'replace']": "one of skip, queue, replace",
+    "Literal['once', 'skip', 'each']": "one of once, skip, each",
     "tuple[str, ...]": "list of texts",
     "tuple[int, int]": "two whole numbers",
     "dict[str, dict[str, str]]": "table",
@@ -55,9 +60,9 @@ An environment variable overrides a key: `QUARTERDECK_GATEWAY__PORT=9000` stands
 A running runner reads the file again within a second of a change, and keeps the settings it has when the new ones do
 not fit; the gateway and `quarterdeck up` read it when they start.
 
-A *duration* is written `500ms`, `30s`, `15m`, `6h`, `3d`, `2w` or `1h30m`. A *name* has letters, digits, `.`, `_` and
-`-`, at most 100 of them, and begins with a letter or a digit. Where the default is *none*, the key may be left out;
-where it is *required*, it must be there.
+A *duration* is written `500ms`, `30s`, `15m`, `6h`, `3d`, `2w` or `1h30m`. A *size* is written `500MB`, `2GB` or
+`1.5GiB`. A *name* has letters, digits, `.`, `_` and `-`, at most 100 of them, and begins with a letter or a digit.
+Where the default is *none*, the key may be left out; where it is *required*, it must be there.
 """
 CLI_HEAD = """\
 # Command line
@@ -112,7 +117,8 @@ def _keys(section: str, model: type[BaseModel], prefix: str = "") -> Iterator[Se
         meaning = _text_of(below)
         if meaning is None:
             raise ValueError(f"{model.__name__}.{key} has no docstring under it.")
-        yield Setting(section, prefix + key, TYPES[annotation], _default(model, key), meaning)
+        default = _size(model, key) if annotation == "Size" else _default(model, key)
+        yield Setting(section, prefix + key, TYPES[annotation], default, meaning)
         if annotation == "dict[str, Bound]":
             yield from _keys(section, settings.Bound, prefix=f"{key}.METRIC.")
 
@@ -131,6 +137,11 @@ def _default(model: type[BaseModel], key: str) -> str:
     if value is None:
         return "none"
     return f"`{_as_toml(value)}`"
+
+
+def _size(model: type[BaseModel], key: str) -> str:
+    value = model.model_fields[key].default
+    return f'`"{value // 10**9}GB"`' if value >= 10**9 else f'`"{value // 10**6}MB"`'
 
 
 def _as_toml(value: Any) -> str:

@@ -203,9 +203,9 @@ probation_requests = 0
 
 
 @contextmanager
-def serving_deck(folder: Path, pipelines: dict[str, str] | None = None) -> Iterator[Deck]:
+def serving_deck(folder: Path, pipelines: dict[str, str] | None = None, *, settings: str = "") -> Iterator[Deck]:
     """A deck whose deployment `fraud` serves version 2 in revision 2; revision 1, of version 1, is known good."""
-    with new_deck(folder, TWO_VERSIONS, pipelines) as deck:
+    with new_deck(folder, TWO_VERSIONS + settings, pipelines) as deck:
         deck.start()
         for number in (1, 2):
             assert add_classifier(deck.workspace, shift=0.5 * number) == number

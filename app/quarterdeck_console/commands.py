@@ -16,7 +16,18 @@ PANES = {
 }
 """Panes by the words that open them, the documented word first."""
 
-_OTHERS = ("open", "help", "q", "quit")
+WRITES = {
+    "freeze": "freeze 2h [reason]",
+    "thaw": "thaw",
+    "pause": "pause schedule/NAME [reason]",
+    "resume": "resume schedule/NAME",
+}
+"""Commands that write, and how each is said; all of them ask first."""
+
+_OTHERS = (*WRITES, "open", "help", "q", "quit")
+_HELD = ("schedule/", "pipeline/")
+_TAKE_ROWS: dict[str, tuple[str, ...]] = {"open": ("",), "pause": _HELD, "resume": _HELD}
+"""Commands that take a reference, and which ones."""
 _BY_WORD = {word: pane for pane, words in PANES.items() for word in words}
 _KINDS = {
     "pipeline": "pipelines",
@@ -39,6 +50,34 @@ class Go:
 
 
 @dataclass(frozen=True, slots=True)
+class Freeze:
+    """Stop what happens by itself, for as long as is said: `2h`."""
+
+    duration: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thaw:
+    """End the freeze."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Pause a schedule or a pipeline."""
+
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let a schedule or a pipeline go on."""
+
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quit:
     """Leave the console."""
 
@@ -55,7 +94,7 @@ class Unknown:
     words: str
 
 
-Command = Go | Quit | Help | Unknown
+Command = Go | Freeze | Thaw | Pause | Resume | Quit | Help | Unknown
 
 
 def place_of(reference: str) -> Go | Unknown:
@@ -82,6 +121,8 @@ def parse(words: str) -> Command:
         return Quit()
     if word == "help":
         return Help()
+    if word in WRITES:
+        return _write(word, rest)
     if word == "open":
         return place_of(rest[0]) if rest else Unknown("Open what? Write `:open alert/3`.")
     if word in _BY_WORD:
@@ -93,9 +134,23 @@ def parse(words: str) -> Command:
     return Unknown(f"There is no command '{words}'. Press Tab after the colon to see them all.")
 
 
+def _write(word: str, rest: list[str]) -> Command:
+    if word == "thaw":
+        return Thaw() if not rest else Unknown("`:thaw` ends the freeze and takes nothing.")
+    if not rest:
+        return Unknown(f"It needs more words: `:{WRITES[word]}`.")
+    reason = " ".join(rest[1:])
+    if word == "freeze":
+        return Freeze(rest[0], reason)
+    if not rest[0].startswith(_HELD):
+        return Unknown(f"'{rest[0]}' is neither a schedule nor a pipeline: write `:{word} schedule/NAME`.")
+    return Pause(rest[0], reason) if word == "pause" else Resume(rest[0])
+
+
 def complete(typed: str, rows: Sequence[str] = ()) -> list[str]:
-    """Everything that `typed` can become; `rows` are the references on the screen, for `:open`."""
-    if typed.startswith("open "):
-        return [f"open {row}" for row in rows if row.startswith(typed.removeprefix("open "))]
+    """Everything that `typed` can become; `rows` are the references on the screen, for those that take one."""
+    word, blank, start = typed.partition(" ")
+    if blank and word in _TAKE_ROWS:
+        return [f"{word} {row}" for row in rows if row.startswith(start) and row.startswith(_TAKE_ROWS[word])]
     words = [words[0] for words in PANES.values()] + list(_OTHERS)
     return [word for word in words if word.startswith(typed)] or [word for word in _BY_WORD if word.startswith(typed)]

@@ -57,7 +57,7 @@ PANES = (
     Key("pane.registry", "3", "pane('registry')", "Registry", "Registry: models and their versions"),
     Key("pane.alerts", "4", "pane('alerts')", "Alerts", "Drift & alerts"),
     Key("pane.deployments", "5", "pane('deployments')", "Deployments", "Deployments, their revisions and predictions"),
-    Key("pane.jobs", "8", "pane('jobs')", "Jobs", "Jobs: schedules and the queue"),
+    Key("pane.jobs", "8", "pane('jobs')", "Jobs", "Jobs: what runs, waits, failed and comes"),
     Key("pane.audit", "0", "pane('audit')", "Audit", "Audit: the event log"),
 )
 
@@ -76,14 +76,27 @@ CONSOLE = (
     Key("go.help", "question_mark", "help", "help", "the keys of this pane", "?"),
     Key("row.describe", "d", "describe", "describe", "all about the row, on the whole screen"),
     Key("row.raw", "y", "raw", "raw", "the row as JSON"),
-    Key("row.logs", "l", "logs", "logs", "the log of the row's run or job, followed as it grows"),
+    Key(
+        "row.logs",
+        "l",
+        "logs",
+        "logs",
+        "the log of the row's run or job, or of a schedule's newest job, followed as it grows",
+    ),
     Key("row.copy", "c", "copy", "copy id", "send the row's id to the terminal's clipboard"),
     Key("row.refresh", "r", "reload", "refresh", "read again now"),
     Key("write.roll_back", "R", "roll_back", "roll back", "plan a rollback of the row's deployment"),
     Key("write.undo", "U", "undo", "undo", "plan the reverse of the deployment's newest change"),
     Key("write.acknowledge", "A", "acknowledge", "acknowledge", "acknowledge the alert: real or noise?"),
-    Key("write.execute", "E", "execute", "run now", "run the pipeline now"),
-    Key("write.cancel", "X", "cancel", "cancel", "cancel the run or the job"),
+    Key(
+        "write.execute",
+        "E",
+        "execute",
+        "run/retry",
+        "run the pipeline or the schedule now; try a job again that failed, died, was lost or cancelled",
+    ),
+    Key("write.hold", "H", "hold", "hold", "pause the schedule or the pipeline, or let it go on"),
+    Key("write.cancel", "X", "cancel", "cancel", "cancel the run or the job, with every process that it started"),
     Key("app.quit", "ctrl+c", "app.quit", "quit", "quit at once", "Ctrl-C"),
 )
 
@@ -99,7 +112,13 @@ ROLLBACK = (
 )
 
 QUESTION = (
-    Key("question.confirm", "y", "confirm", "yes", "do it (asked for by `R`, `U`, `E` and `X`)"),
+    Key(
+        "question.confirm",
+        "y",
+        "confirm",
+        "yes",
+        "do it (asked for by `R`, `U`, `E`, `H`, `X`, `:freeze`, `:thaw`, `:pause` and `:resume`)",
+    ),
     Key("question.real", "r", "answer", "real", "the alert is real"),
     Key("question.noise", "n", "answer", "noise", "the alert is noise"),
     Key("question.cancel", "escape,enter", "cancel", "cancel", "leave everything as it is", "Esc"),

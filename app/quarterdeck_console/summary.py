@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from quarterdeck_console.formatting import moment
@@ -19,17 +20,19 @@ class Summary:
     alerts: int
     operations: int
     jobs: int
+    frozen_until: datetime | None
 
 
 def read_summary(workspace: Workspace) -> Summary:
     """Counts for the first line. Informational alerts are shown in their pane and counted nowhere: they ask nothing."""
-    from quarterdeck import events
+    from quarterdeck import events, freezing
     from quarterdeck.deployments.queries import operations
     from quarterdeck.monitoring.queries import alerts
     from quarterdeck.runner.queries import jobs
 
     with workspace.state.read() as tx:
         last = events.after(tx, max(0, events.last_id(tx) - 1))
+        freeze = freezing.in_force(tx, workspace.now())
     asking = [alert for alert in alerts(workspace) if alert.severity != "informational"]
     return Summary(
         last_change=moment(last[-1].at) if last else "",
@@ -37,6 +40,7 @@ def read_summary(workspace: Workspace) -> Summary:
         alerts=len(asking),
         operations=len(operations(workspace, open_only=True)),
         jobs=sum(job.state == "running" for job in jobs(workspace, 50)),
+        frozen_until=freeze.until if freeze else None,
     )
 
 
@@ -49,4 +53,5 @@ def with_summary(status: Status, summary: Summary) -> Status:
         alerts=summary.alerts,
         operations=summary.operations,
         jobs=summary.jobs,
+        frozen_until=summary.frozen_until,
     )

@@ -11,6 +11,7 @@ from quarterdeck.adapters.evidently import EvidentlyReporter
 from quarterdeck.adapters.webhook import HttpNotifier
 from quarterdeck.artifacts import ArtifactStore
 from quarterdeck.database import Database
+from quarterdeck.disk import Reserve, mount_of
 from quarterdeck.errors import NotFoundError, RefusedError, UsageError
 from quarterdeck.location import SETTINGS_FILE
 from quarterdeck.ports import Ports
@@ -18,7 +19,8 @@ from quarterdeck.settings import load_settings
 from quarterdeck.workspace import STATE_FOLDER, Workspace
 
 NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs"}
+    | {f"fuse.{kind}" for kind in ("sshfs", "glusterfs", "rclone", "s3fs")}
 )
 FIRST_SETTINGS = """\
 # Quarterdeck: settings of this workspace. docs/settings.md lists every key.
@@ -71,18 +73,20 @@ def open_workspace(folder: Path, *, ports: Ports | None = None, actor: str | Non
         SettingsError: quarterdeck.toml does not fit.
         NotFoundError: the folder has settings but no state yet.
         UsageError: the folder cannot be written.
+        RefusedError: it lies on a network file system.
         NewerWorkspaceError: it was written by a newer Quarterdeck.
     """
     settings = load_settings(folder / SETTINGS_FILE)
     state_folder = folder / STATE_FOLDER
     if not state_folder.is_dir():
         raise NotFoundError(f"{folder} has a {SETTINGS_FILE} but no state yet. Run `quarterdeck init {folder}`.")
+    _refuse_network_file_systems(state_folder)
     if not os.access(state_folder, os.W_OK | os.X_OK):
         raise UsageError(
             f"{state_folder} cannot be written, and even looking takes locks beside the databases. Mount it writable "
             "and as your own, or copy the workspace to a folder that is."
         )
-    state = Database(state_folder / "state.db", synchronous="FULL")
+    state = Database(state_folder / "state.db", synchronous="FULL", reserve=Reserve(state_folder))
     traffic = Database(state_folder / "traffic.db", synchronous="NORMAL")
     migrations.bring_up_to_date(state, migrations.STATE)
     migrations.bring_up_to_date(traffic, migrations.TRAFFIC)
@@ -104,13 +108,6 @@ def _name_of(folder: Path) -> str:
 
 def _refuse_network_file_systems(folder: Path) -> None:
     # SQLite's locks are not reliable there, and a lost lock is a lost rollback.
-    best, kind = "", ""
-    target = os.path.realpath(folder)
-    for line in Path("/proc/mounts").read_text().splitlines():
-        _, mount, file_system, *_ = line.split(" ")
-        mount = mount.replace("\\040", " ")
-        inside = target == mount or target.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, file_system
+    _, kind = mount_of(folder)
     if kind in NETWORK_FILE_SYSTEMS:
         raise RefusedError(f"{folder} lies on a network file system ({kind}). Choose a folder on a local disk.")

@@ -33,9 +33,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, SQLModel
 
+from quarterdeck.disk import Reserve
 from quarterdeck.errors import BusyError, DiskError
 
 LOCK_PATIENCE_SECONDS = 5.0
+LAST_WRITE_PATIENCE_SECONDS = 300.0
+"""How long a job waits for the write lock: its work may have taken hours, and a lock that is held ends sooner."""
 HOLDER_BYTES = 120
 
 
@@ -158,6 +161,8 @@ class WriteLock:
             # Given back by name, not by closing alone: a process that was forked meanwhile has a copy of the handle.
             fcntl.flock(handle, fcntl.LOCK_UN)
             os.close(handle)
+            # Whoever is next in line gets the processor: else this process often takes the lock again before them.
+            os.sched_yield()
 
     @staticmethod
     def _try(handle: int) -> bool:
@@ -209,8 +214,10 @@ class WriteLock:
 class Database:
     """One SQLite file: `read()` for a consistent look, `write()` for a verb's one transaction."""
 
-    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+    def __init__(self, path: Path, *, synchronous: str = "FULL", reserve: Reserve | None = None) -> None:
+        """`reserve`: room on the disk that writes to this file may use up when there is no other."""
         self.path = path
+        self._reserve = reserve
         self.lock = WriteLock(path.with_suffix(".lock"))
         self._synchronous = synchronous
         # Not a URL put together from text: a folder may be called `C#` or `50%`.
@@ -222,6 +229,9 @@ class Database:
     def _on_connect(self, connection: sqlite3.Connection, record: object) -> None:
         # The driver must not open transactions by itself: BEGIN is ours (see _on_begin).
         connection.isolation_level = None
+        if connection.execute("PRAGMA page_count").fetchone() == (0,):
+            # Only while the file is empty does it take effect; then free room goes back to the disk in small steps.
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         for pragma in (
             "journal_mode=WAL",
             f"synchronous={self._synchronous}",
@@ -253,6 +263,8 @@ class Database:
             DiskError: the disk is full or failed; nothing of the block was written.
         """
         with self.lock.held(verb, patience), Session(self.engine, expire_on_commit=False) as tx:
+            if self._reserve is not None:
+                self._reserve.release_if_needed()
             try:
                 tx.connection(execution_options={"quarterdeck_begin": "BEGIN IMMEDIATE"})
                 yield tx

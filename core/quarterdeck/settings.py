@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -35,6 +36,19 @@ def parse_duration(value: object) -> object:
     if not parts or "".join(number + unit for number, unit in parts) != value.replace(" ", ""):
         raise ValueError(f"'{value}' is not a duration: write 30s, 15m, 6h, 3d or 1h30m")
     return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+def parse_size(value: object) -> object:
+    """`"64MB"`, `"2GB"`, `"1.5GiB"` as bytes; anything else is left to pydantic."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?", value.strip())
+    if match is None:
+        raise ValueError(f"'{value}' is not a size: write 500MB, 2GB or 1.5GiB")
+    number, unit, binary = match.groups()
+    return int(
+        float(number) * (1024 if binary else 1000) ** " kMGT".index(unit.lower() if unit == "K" else unit or " ")
+    )
 
 
 def positive(value: timedelta) -> timedelta:
@@ -57,6 +71,7 @@ def check_name(value: str) -> str:
 Name = Annotated[str, AfterValidator(check_name)]
 MetricName = Literal["accuracy", "f1", "log_loss", "roc_auc", "average_precision", "mae", "rmse", "r2"]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(positive)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -96,6 +111,87 @@ class RunnerSettings(Section):
     """How long a runner keeps its place without a heartbeat; then another one takes over."""
     heartbeat: Duration = timedelta(seconds=10)
     """How often a runner renews its lease."""
+    timeout: Duration = timedelta(days=1)
+    """A job that runs longer is ended, unless `pipelines.NAME.timeout` says otherwise."""
+    memory: Size | None = None
+    """A job whose processes use more is ended, unless `pipelines.NAME.memory` says otherwise: `"2GB"`."""
+    heartbeat_url: str | None = None
+    """Gets a JSON POST at every `heartbeat_every` while the runner works: whoever waits for it learns of a dead box."""
+    heartbeat_every: Duration = timedelta(minutes=1)
+    """How often `heartbeat_url` is told."""
+
+
+class PoolSettings(Section):
+    slots: int = Field(default=1, ge=0, le=1000)
+    """Jobs of this pool that run at once. 0 holds them all."""
+
+
+class PipelineSettings(Section):
+    concurrency: int | None = Field(default=None, ge=1, le=64)
+    """Runs of this pipeline at once; by default only `runner.concurrency` limits them."""
+    pool: Name | None = None
+    """The pool, one of `pools`, in which its runs need a slot."""
+    priority: int = Field(default=0, ge=-100, le=100)
+    """Among jobs that are due, the highest goes first."""
+    retries: int = Field(default=0, ge=0, le=20)
+    """How often a run that failed is tried again, later each time, before it waits for a person."""
+    timeout: Duration | None = None
+    """A run that takes longer is ended."""
+    memory: Size | None = None
+    """A run whose processes use more memory is ended, and says so: `"2GB"`."""
+
+
+class LogSettings(Section):
+    mask: tuple[str, ...] = ()
+    """Names of environment variables whose values are replaced by `***` in every log."""
+    max_bytes: Size = 64_000_000
+    """A log that grows past this is continued in a fresh file; the one before it is kept."""
+
+
+class DiskSettings(Section):
+    stop_recording: Size = 512_000_000
+    """With less room than this on the disk predictions are no longer recorded. They are counted, and answered."""
+    stop_jobs: Size = 256_000_000
+    """With less room than this no further jobs start."""
+    reserve: Size = 32_000_000
+    """Kept in a file that is given up when the disk is full, so that a rollback can still be written."""
+
+    @model_validator(mode="after")
+    def _recording_stops_first(self) -> DiskSettings:
+        if self.stop_recording < self.stop_jobs:
+            raise ValueError("stop_recording must not be smaller than stop_jobs")
+        return self
+
+
+class TrafficSettings(Section):
+    compact_after: Duration = timedelta(days=2)
+    """Hours of predictions that ended longer ago than this are moved from traffic.db to Parquet files."""
+    keep: Duration = timedelta(days=90)
+    """Recorded predictions and their labels that are older than this are removed."""
+    max_bytes: Size = 10_000_000_000
+    """What recorded traffic may occupy in all; above that the oldest goes first."""
+
+
+class HousekeepingSettings(Section):
+    compact: Duration | None = timedelta(hours=1)
+    """How often closed hours of traffic are moved to Parquet. `false` turns it off, here and below."""
+    backup: Duration | None = timedelta(days=1)
+    """How often `state.db` is backed up to `.quarterdeck/backups/`."""
+    backups: int = Field(default=7, ge=1, le=1000)
+    """How many backups are kept."""
+    vacuum: Duration | None = timedelta(days=7)
+    """How often the databases give room that is free inside them back to the disk."""
+    tidy: Duration | None = timedelta(days=1)
+    """How often old logs and old ended jobs are removed."""
+    keep_logs: Duration = timedelta(days=30)
+    """Logs of attempts that ended longer ago than this are removed."""
+    keep_jobs: Duration = timedelta(days=90)
+    """Jobs that ended longer ago than this are removed. Runs, events and alerts stay."""
+
+    @field_validator("compact", "backup", "vacuum", "tidy", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return None if value is False else value
 
 
 class NotificationSettings(Section):
@@ -204,6 +300,12 @@ class ScheduleSettings(Section):
     """Parameters of the runs: `"estimator.C" = 0.5`."""
     paused: bool = False
     """Do not fire."""
+    overlap: Literal["skip", "queue", "replace"] = "skip"
+    """When a tick comes while the work of an earlier one goes on: leave the tick out, wait, or cancel the earlier."""
+    misfire: Literal["once", "skip", "each"] = "once"
+    """After ticks were missed (nobody ran, the machine slept): fire for the last one, for none, or for each."""
+    grace: Duration = timedelta(hours=1)
+    """A tick that was missed longer ago than this is left out."""
 
     @model_validator(mode="after")
     def _exactly_one_trigger(self) -> ScheduleSettings:
@@ -228,6 +330,12 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     runner: RunnerSettings = RunnerSettings()
     notifications: NotificationSettings = NotificationSettings()
+    logs: LogSettings = LogSettings()
+    disk: DiskSettings = DiskSettings()
+    traffic: TrafficSettings = TrafficSettings()
+    housekeeping: HousekeepingSettings = HousekeepingSettings()
+    pools: dict[Name, PoolSettings] = Field(default_factory=dict)
+    pipelines: dict[Name, PipelineSettings] = Field(default_factory=dict)
     datasets: dict[Name, DatasetSettings] = Field(default_factory=dict)
     models: dict[Name, ModelSettings] = Field(default_factory=dict)
     deployments: dict[Name, DeploymentSettings] = Field(default_factory=dict)
@@ -240,6 +348,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # What comes in is the file: the environment goes over it.
         return (named["env_settings"], named["init_settings"])
+
+    @model_validator(mode="after")
+    def _pools_exist(self) -> Settings:
+        for name, pipeline in self.pipelines.items():
+            if pipeline.pool is not None and pipeline.pool not in self.pools:
+                raise ValueError(f"pipelines.{name}.pool = '{pipeline.pool}' needs a [pools.{pipeline.pool}]")
+        return self
+
+    def pipeline(self, name: str) -> PipelineSettings:
+        return self.pipelines.get(name, PipelineSettings())
 
     def dataset(self, name: str) -> DatasetSettings:
         return self.datasets.get(name, DatasetSettings())

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from quarterdeck import bootstrap
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.app import QuarterdeckApp
+from tests.console.board_seeding import seed_board
 from tests.console.driving import settled
 from tests.console.seeding import clock_of, seed
 from tests.fakes import fake_ports
@@ -28,6 +29,8 @@ probation = "1m"
 probation_requests = 0
 [monitors.fraud]
 deployment = "fraud"
+[pools.gpu]
+slots = 1
 """
 Console = Callable[..., AbstractAsyncContextManager[Pilot[int]]]
 
@@ -47,6 +50,12 @@ def empty(tmp_path: Path) -> Iterator[Workspace]:
 def seeded(empty: Workspace) -> Workspace:
     seed(empty)
     return empty
+
+
+@pytest.fixture
+def board(seeded: Workspace) -> dict[str, int]:
+    """Jobs in every state beside the rest; the numbers of some, by what they are."""
+    return seed_board(seeded)
 
 
 @pytest.fixture

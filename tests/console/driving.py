@@ -13,7 +13,7 @@ from quarterdeck_console.screens.console import ConsoleScreen
 from quarterdeck_console.screens.rollback import RollbackScreen
 from quarterdeck_console.widgets.confirm import ConfirmStrip
 from quarterdeck_console.widgets.footer import Crumbs
-from quarterdeck_console.widgets.table import Table
+from quarterdeck_console.widgets.table import Row, Table
 from quarterdeck_console.widgets.text_view import TextView
 
 
@@ -82,3 +82,15 @@ def strip_of(pilot: Pilot[int]) -> ConfirmStrip:
 async def listening(pilot: Pilot[int]) -> None:
     """Wait until the confirm strip takes keys."""
     await settled(pilot, lambda: strip_of(pilot).listens)
+
+
+async def answer(pilot: Pilot[int], key: str) -> None:
+    """Wait until the confirm strip takes keys, and press one."""
+    await listening(pilot)
+    await pilot.press(key)
+
+
+def current(table: Table) -> Row:
+    """The row under the cursor."""
+    assert table.current is not None
+    return table.current

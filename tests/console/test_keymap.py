@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quarterdeck_console.commands import PANES
+from quarterdeck_console.commands import PANES, WRITES, Freeze, Pause, Resume, Thaw, Unknown, complete, parse
 from quarterdeck_console.keymap import Key, everything
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "console.md"
@@ -35,3 +35,39 @@ def test_keys_that_write_are_upper_case_letters_and_no_other_writes() -> None:
 def test_every_command_is_documented() -> None:
     document = DOCUMENT.read_text(encoding="utf-8")
     assert all(f"`:{words[0]}`" in document for words in PANES.values())
+
+
+def test_every_command_that_writes_is_documented_and_completed() -> None:
+    document = DOCUMENT.read_text(encoding="utf-8")
+    for word, written in WRITES.items():
+        assert f"| `:{written}` |" in document
+        assert complete(word) == [word]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("freeze 2h", Freeze("2h", "")),
+        ("freeze 1h30m release of the shop", Freeze("1h30m", "release of the shop")),
+        ("thaw", Thaw()),
+        ("pause schedule/nightly the source moves", Pause("schedule/nightly", "the source moves")),
+        ("pause pipeline/nightly", Pause("pipeline/nightly", "")),
+        ("resume schedule/nightly", Resume("schedule/nightly")),
+    ],
+)
+def test_commands_that_write_are_understood(typed: str, meant: object) -> None:
+    assert parse(typed) == meant
+
+
+@pytest.mark.parametrize("typed", ["freeze", "pause", "resume", "pause nightly", "resume job/3", "thaw 2h"])
+def test_half_a_command_is_told_how_it_goes_on(typed: str) -> None:
+    answer = parse(typed)
+    assert isinstance(answer, Unknown)
+    assert f"`:{typed.split()[0]}" in answer.words
+
+
+def test_only_what_can_be_paused_is_offered_to_pause() -> None:
+    rows = ["job/7", "schedule/nightly", "schedule/noon", "pipeline/nightly"]
+    assert complete("pause schedule/n", rows) == ["pause schedule/nightly", "pause schedule/noon"]
+    assert complete("resume ", rows) == [f"resume {row}" for row in rows[1:]]
+    assert complete("open job", rows) == ["open job/7"]

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from sqlmodel import col, select
 
-from quarterdeck.deployments.proof import GatewayWorker
-from quarterdeck.processes import ProcessIdentity, is_alive
 from quarterdeck.runner.queries import runner_state
 from quarterdeck.workspace import Workspace
-from tests.integration.runner_harness import START_SECONDS, Process, is_gone, make_workspace, running
+from tests.integration.runner_harness import is_gone, make_workspace, running
+from tests.integration.supervised import address, children, gateways, supervised
 from tests.waiting import wait_for
 
 
@@ -29,47 +23,6 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     workspace = make_workspace(tmp_path / "workspace")
     yield workspace
     workspace.close()
-
-
-def record(workspace: Workspace) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = json.loads((workspace.folder / "up.lock").read_text())
-        return value
-    except (FileNotFoundError, ValueError):
-        return {"children": []}
-
-
-@contextmanager
-def supervised(workspace: Workspace) -> Iterator[Process]:
-    """`up` with both children answering; whatever it started ends with the block."""
-    with running(workspace, "up") as up:
-        try:
-            wait_for(lambda: "gateway on" in up.said, seconds=START_SECONDS, what="the supervisor")
-            wait_for(lambda: both_work(workspace), seconds=START_SECONDS, what="both children")
-            yield up
-        finally:
-            for child in record(workspace)["children"]:
-                if is_alive(ProcessIdentity(**child)):
-                    os.kill(child["pid"], signal.SIGKILL)
-
-
-def both_work(workspace: Workspace) -> bool:
-    state = runner_state(workspace)
-    children = {child["pid"] for child in record(workspace)["children"]}
-    return state.alive and {state.pid, *gateways(workspace)} == children
-
-
-def gateways(workspace: Workspace) -> list[int]:
-    """Process ids of the gateway workers that live and have registered."""
-    with workspace.state.read() as tx:
-        rows = list(tx.exec(select(GatewayWorker).where(col(GatewayWorker.stopped_at).is_(None))))
-    return [row.pid for row in rows if is_alive(ProcessIdentity(row.pid, row.process_started, row.boot_id))]
-
-
-def address(up: Process) -> str:
-    found = wait_for(lambda: re.search(r"http://\S+:\d+", up.said), what="the address")
-    assert found is not None
-    return found.group()
 
 
 def test_connections_wait_while_a_killed_gateway_worker_is_replaced(workspace: Workspace) -> None:
@@ -93,9 +46,11 @@ def test_connections_wait_while_a_killed_gateway_worker_is_replaced(workspace: W
             assert second.popen.wait(30) == 3
             assert f"(process {up.popen.pid})" in second.said
 
-        children = [child["pid"] for child in record(workspace)["children"]]
+        started = children(workspace)
+        assert len(started) == 2
         assert up.stop(25) == 0
-        assert all(is_gone(pid) for pid in children)
+        assert all(is_gone(pid) for pid in started)
+        assert not children(workspace)
         assert not gateways(workspace)
         with pytest.raises(httpx.ConnectError):
             httpx.get(url)
@@ -103,7 +58,7 @@ def test_connections_wait_while_a_killed_gateway_worker_is_replaced(workspace: W
 
 def test_the_next_up_replaces_what_a_killed_one_left(workspace: Workspace) -> None:
     with supervised(workspace) as first:
-        left = [child["pid"] for child in record(workspace)["children"]]
+        left = children(workspace)
         assert len(left) == 2
         first.kill()
         assert not any(is_gone(pid) for pid in left)

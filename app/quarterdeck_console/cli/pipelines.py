@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quarterdeck_console.cli.output import Detach, JsonFlag, emit, say, table
+from quarterdeck_console.cli.schedules import run_schedule
 from quarterdeck_console.cli.session import opened, runner_is_alive, wait_until
 
 if TYPE_CHECKING:
@@ -20,7 +20,11 @@ EXIT_CODES = {"succeeded": 0, "held": 3}
 
 
 def run(
-    pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
+    pipeline: Annotated[str | None, typer.Argument(help="The pipeline.", show_default=False)] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option("--schedule", metavar="NAME", help="What this schedule starts, instead.", show_default=False),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -31,16 +35,33 @@ def run(
     detach: Detach = False,
     as_data: JsonFlag = False,
 ) -> None:
-    """Queue a run of a pipeline, and follow it to its end."""
-    from quarterdeck.pipelines.queries import run as read_run
+    """Queue a run of a pipeline, or what a schedule starts, and follow it to its end."""
+    from quarterdeck.errors import UsageError
     from quarterdeck.pipelines.submission import submit
 
+    if (pipeline is None) == (schedule is None):
+        raise UsageError("Name a pipeline, or a schedule with --schedule NAME: one of the two.")
     with opened() as workspace:
-        run_id = submit(workspace, pipeline, parse_parameters(settings or []), seed=seed)
+        if pipeline is None:
+            if settings or seed:
+                raise UsageError("--set and --seed go with a pipeline: a schedule has its own parameters.")
+            run_schedule(workspace, schedule or "", detach=detach, as_data=as_data)
+        run_id = submit(workspace, pipeline or "", parse_parameters(settings or []), seed=seed)
         say(f"run/{run_id} of {pipeline} is queued.")
-        if not detach and runner_is_alive(workspace):
-            _follow(workspace, run_id)
-        detail = read_run(workspace, run_id)
+        follow_run(workspace, run_id, detach=detach, as_data=as_data)
+
+
+def follow_run(workspace: Workspace, run_id: int, *, detach: bool, as_data: bool) -> None:
+    """Wait for the end of a run that is queued, unless `detach`, and print how it is.
+
+    Raises:
+        typer.Exit: it has ended; with its exit code.
+    """
+    from quarterdeck.pipelines.queries import run as read_run
+
+    if not detach and runner_is_alive(workspace):
+        _follow(workspace, run_id)
+    detail = read_run(workspace, run_id)
     emit(detail, _summary(detail), as_data=as_data)
     if detail.state not in ("queued", "running"):
         raise typer.Exit(EXIT_CODES.get(detail.state, 1))
@@ -110,57 +131,21 @@ def runs(
     emit(rows, text, as_data=as_data)
 
 
-def cancel(
-    run_id: Annotated[int, typer.Argument(metavar="RUN", help="The run's number.")], as_data: JsonFlag = False
-) -> None:
-    """Cancel a run, with every process that it started."""
-    from quarterdeck.pipelines.queries import run as read_run
-    from quarterdeck.pipelines.submission import cancel as cancel_run
-
-    with opened() as workspace:
-        cancel_run(workspace, run_id)
-        detail = read_run(workspace, run_id)
-    emit(
-        detail, f"run/{run_id}: {detail.state if detail.state == 'cancelled' else 'will be cancelled'}", as_data=as_data
-    )
-
-
-def jobs(
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many; those that run and wait come first.")] = 50,
-    as_data: JsonFlag = False,
-) -> None:
-    """The queue: what runs, what waits and why, what ended how."""
-    from quarterdeck.runner.queries import jobs as read_jobs
-
-    with opened() as workspace:
-        rows = read_jobs(workspace, limit=limit)
-    text = table(
-        ("job", "kind", "for", "state", "attempt", "started", "finished", "note"),
-        [
-            (j.id, j.kind, j.subject, j.state, j.attempt, j.started_at, j.finished_at, j.waits_for or j.error)
-            for j in rows
-        ],
-    )
-    emit(rows, text, as_data=as_data)
-
-
 def logs(
-    place: Annotated[str, typer.Argument(metavar="RUN|job/N", help="A run's number (12 or run/12), or job/7.")],
+    place: Annotated[
+        str, typer.Argument(metavar="REF", help="A run (12 or run/12), a job (job/7), or runner, gateway, up.")
+    ],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run or job has ended.")] = False,
+    attempt: Annotated[
+        int | None,
+        typer.Option("--attempt", min=1, help="That attempt; by default the newest one.", show_default=False),
+    ] = None,
+    lines: Annotated[
+        int | None, typer.Option("--lines", "-n", min=0, help="Only so many of the last ones.", show_default=False)
+    ] = None,
+    as_data: Annotated[bool, typer.Option("--json", help="Print one JSON object for each line.")] = False,
 ) -> None:
-    """The log of the last attempt at a run or a job."""
-    from quarterdeck.errors import NotFoundError, UsageError
-    from quarterdeck.pipelines.queries import run as read_run
-    from quarterdeck.runner.queries import job_log_path, run_log_path
+    """The log of a run, of a job, or of one of the processes that `quarterdeck up` keeps running."""
+    from quarterdeck_console.cli.logs import Wanted, show
 
-    kind, _, number = place.rpartition("/")
-    if kind not in ("", "run", "job") or not number.isdecimal():
-        raise UsageError(f"'{place}' is neither a run nor a job: write 12, run/12 or job/7.")
-    with opened() as workspace:
-        if kind == "job":
-            path = job_log_path(workspace, int(number))
-        else:
-            read_run(workspace, int(number))
-            path = run_log_path(workspace, int(number))
-    if path is None or not path.exists():
-        raise NotFoundError(f"{place} has no log yet: it has not started. `quarterdeck jobs` shows what it waits for.")
-    sys.stdout.write(path.read_text(encoding="utf-8", errors="replace"))
+    show(place, Wanted(attempt=attempt, lines=lines, follow=follow, as_data=as_data))

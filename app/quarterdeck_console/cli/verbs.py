@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from quarterdeck_console.cli import data, delivery, demonstration, monitoring, pipelines, registry, session, workspace
+from quarterdeck_console.cli import (
+    data,
+    delivery,
+    demonstration,
+    jobs,
+    monitoring,
+    operations,
+    pipelines,
+    registry,
+    schedules,
+    session,
+    workspace,
+)
 from quarterdeck_console.cli.output import say
 
 app = typer.Typer(
@@ -24,17 +36,25 @@ predictions_app = typer.Typer(help="Predictions of models that are served elsewh
 label_app = typer.Typer(help="The truth, when it arrives.", no_args_is_help=True)
 monitor_app = typer.Typer(help="Monitors.", no_args_is_help=True)
 audit_app = typer.Typer(help="The event log.", no_args_is_help=True)
+service_app = typer.Typer(help="`up` as a service of systemd.", no_args_is_help=True)
 
 app.command("init")(workspace.init)
 app.command("demo")(demonstration.demo)
 app.command("up")(workspace.up)
 app.command("status")(workspace.status)
+app.command("doctor")(operations.doctor)
 app.command("open")(workspace.open_at)
 app.command("adopt")(delivery.adopt)
 app.command("run")(pipelines.run)
 app.command("runs")(pipelines.runs)
-app.command("jobs")(pipelines.jobs)
-app.command("cancel")(pipelines.cancel)
+app.command("jobs")(jobs.jobs)
+app.command("retry")(jobs.retry)
+app.command("cancel")(jobs.cancel)
+app.command("schedules")(schedules.schedules)
+app.command("pause")(schedules.pause)
+app.command("resume")(schedules.resume)
+app.command("freeze")(schedules.freeze)
+app.command("thaw")(schedules.thaw)
 app.command("logs")(pipelines.logs)
 app.command("models")(registry.models)
 app.command("versions")(registry.versions)
@@ -53,12 +73,16 @@ label_app.command("add")(delivery.add_labels)
 monitor_app.command("run")(monitoring.run)
 audit_app.command("verify")(workspace.verify)
 audit_app.command("list")(workspace.events)
+service_app.command("install")(operations.install)
+service_app.command("uninstall")(operations.uninstall)
+service_app.command("status")(operations.service_status)
 for name, group in (
     ("data", data_app),
     ("predictions", predictions_app),
     ("label", label_app),
     ("monitor", monitor_app),
     ("audit", audit_app),
+    ("service", service_app),
 ):
     app.add_typer(group, name=name)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.containers import Container
@@ -13,35 +14,20 @@ from quarterdeck_console import commands
 from quarterdeck_console.keymap import CONSOLE, bindings
 from quarterdeck_console.screens import help, writes
 from quarterdeck_console.screens.frame import Frame
+from quarterdeck_console.screens.job_text import ELAPSED_STEP
+from quarterdeck_console.screens.jobs import JobsPane
 from quarterdeck_console.screens.pane import LogPage, Pane, RollbackTarget, TextPage
 from quarterdeck_console.screens.panes import make_pane
 from quarterdeck_console.screens.pulse import PulseView
+from quarterdeck_console.screens.trail import Trail
 from quarterdeck_console.screens.views import TableView, View, view_of
 from quarterdeck_console.widgets.confirm import ConfirmStrip
 from quarterdeck_console.widgets.footer import Crumbs, Footer
 from quarterdeck_console.widgets.prompt import Prompt
 from quarterdeck_console.widgets.table import Row, Table
 
-
-@dataclass
-class Trail:
-    """The panes one was in: for `-`, `[` and `]`."""
-
-    visited: list[str] = field(default_factory=list)
-    place: int = -1
-
-    def go(self, pane: str) -> None:
-        if self.place >= 0 and self.visited[self.place] == pane:
-            return
-        self.visited = [*self.visited[: self.place + 1], pane]
-        self.place = len(self.visited) - 1
-
-    def step(self, by: int) -> str | None:
-        place = self.place + by
-        if not 0 <= place < len(self.visited):
-            return None
-        self.place = place
-        return self.visited[place]
+if TYPE_CHECKING:
+    from quarterdeck.workspace import Workspace
 
 
 class ConsoleScreen(Frame):
@@ -65,6 +51,7 @@ class ConsoleScreen(Frame):
     def on_mount(self) -> None:
         self.console_app.show_status_on(self)
         self._draw_foot()
+        self.set_interval(ELAPSED_STEP, self._let_time_pass)
 
     @property
     def view(self) -> View:
@@ -76,6 +63,12 @@ class ConsoleScreen(Frame):
 
     def traffic_changed(self) -> None:
         if self.view.live_traffic and self.view.stands:
+            self.view.reload()
+
+    def _let_time_pass(self) -> None:
+        """Where a job is seen to run, the time that it takes moves on; nothing else is read by the clock."""
+        pane = self.view.pane
+        if isinstance(self.view, TableView) and isinstance(pane, JobsPane) and pane.under_way:
             self.view.reload()
 
     def on_screen_resume(self) -> None:
@@ -187,7 +180,7 @@ class ConsoleScreen(Frame):
         return prompt
 
     def action_command(self) -> None:
-        rows = [row.key for row in self.view.query_one(Table).rows] if self.view.query(Table) else []
+        rows = [row.key for table in self.view.query(Table) if not table.passive for row in table.rows]
         if (prompt := self._prompt()) is not None:
             prompt.ask(":", complete=lambda typed: commands.complete(typed, rows))
 
@@ -220,6 +213,14 @@ class ConsoleScreen(Frame):
                 self.open_pane(pane, reference)
             case commands.Quit():
                 self.app.exit(0)
+            case commands.Freeze(duration, reason):
+                writes.freeze(self, duration, reason)
+            case commands.Thaw():
+                writes.thaw(self)
+            case commands.Pause(subject, reason):
+                writes.pause(self, subject, reason)
+            case commands.Resume(subject):
+                writes.resume(self, subject)
             case commands.Help():
                 self.action_help()
             case commands.Unknown(words):
@@ -248,9 +249,11 @@ class ConsoleScreen(Frame):
         pane, row = self.view.pane, self.view.row
         if pane is None or row is None:
             return
-        self.console_app.ask_once(
-            lambda workspace: pane.log(workspace, row.source), lambda path: self.enter(LogPage("log", path))
-        )
+
+        def find(workspace: Workspace) -> Path | None:
+            return pane.log(workspace, row.source)
+
+        self.console_app.ask_once(find, lambda path: self.enter(LogPage("log", path, find)))
 
     def action_copy(self) -> None:
         if self.view.row is not None:
@@ -289,6 +292,9 @@ class ConsoleScreen(Frame):
 
     def action_execute(self) -> None:
         writes.execute(self, self.view.pane, self.view.row)
+
+    def action_hold(self) -> None:
+        writes.hold(self, self.view.row)
 
     def action_cancel(self) -> None:
         writes.cancel(self, self.view.pane, self.view.row)

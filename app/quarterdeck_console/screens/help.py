@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from quarterdeck_console.commands import PANES
+from quarterdeck_console.commands import PANES, WRITES
 from quarterdeck_console.formatting import Page, clean, raw
 from quarterdeck_console.keymap import Key, by_id, everything
 from quarterdeck_console.screens.pane import Pane
@@ -28,6 +28,8 @@ def text_of(pane: Pane | None) -> Text:
     for name, words in PANES.items():
         page.line(Text.assemble((f"  :{words[0]:<14}", ACCENT), (f"{name}; with a name: that row", MUTED)))
     page.line(Text.assemble(("  :open alert/3  ", ACCENT), ("any row, as pages and webhooks name it", MUTED)))
+    for said in WRITES.values():
+        page.line(Text.assemble((f"  :{said}", BAD)))
     page.line(Text.assemble(("  :q             ", ACCENT), ("quit", MUTED)))
     return page.text
 

@@ -44,6 +44,8 @@ class LogPage:
 
     name: str
     path: Path | None
+    find: Callable[[Workspace], Path | None] | None = None
+    """Asked on every change: the file appears when the job starts, and the next attempt writes another one."""
 
 
 class Pane(ABC):

@@ -9,13 +9,18 @@ from rich.text import Text
 
 from quarterdeck_console.formatting import Page, between, clean, duration, metrics, moment, number, state, text
 from quarterdeck_console.screens.pane import Pane, TextPage
-from quarterdeck_console.themes import ACCENT, BAD, MUTED
+from quarterdeck_console.themes import ACCENT, BAD, MUTED, WARN
 from quarterdeck_console.widgets.table import Column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quarterdeck.workspace import Workspace
+
+
+def next_tick(row: Any) -> Text:
+    """When a pipeline starts next, or who has paused it."""
+    return text(f"paused by {row.paused_by}", WARN) if row.paused_by else text(moment(row.next_tick))
 
 
 def describe_run(workspace: Workspace, run_id: int) -> Text:
@@ -56,14 +61,23 @@ class PipelinesPane(Pane):
         "Write pipelines/train.py with @step functions and pipeline(...),\n"
         "or see one with `quarterdeck demo`."
     )
-    keys = ("move.enter", "write.execute", "row.describe", "row.logs", "go.filter", "go.command", "go.help")
+    keys = (
+        "move.enter",
+        "write.execute",
+        "write.hold",
+        "row.describe",
+        "row.logs",
+        "go.filter",
+        "go.command",
+        "go.help",
+    )
     columns: ClassVar[tuple[Column, ...]] = (
         Column("PIPELINE", lambda r: text(r.name, BAD if r.error else ""), least=10),
         Column("LAST RUN", lambda r: state(r.last_state) if r.last_state else state("never")),
         Column("RUN", lambda r: text(r.last_run, MUTED), right=True, priority=3),
         Column("FINISHED", lambda r: text(moment(r.last_finished)), priority=2),
         Column("RUNS", lambda r: text(r.runs), right=True, priority=3),
-        Column("NEXT", lambda r: text(moment(r.next_tick)), priority=2),
+        Column("NEXT", next_tick, priority=2),
         Column("STEPS", lambda r: text(" -> ".join(r.steps), MUTED), priority=4, least=16),
         Column("", lambda r: text(r.error or " ", BAD), priority=5, least=8),
     )
@@ -92,6 +106,8 @@ class PipelinesPane(Pane):
         if row.error:
             return page.field("error", row.error, BAD).text
         page.field("schedule", row.schedule).field("next", moment(row.next_tick))
+        if row.paused_by:
+            page.field("paused", f"by {row.paused_by}: its runs wait. H resumes it.", WARN)
         page.heading("Steps")
         for name in row.steps:
             page.line(f"  {name}")
@@ -167,7 +183,7 @@ class StepsPane(Pane):
         Column("STARTED", lambda r: text(moment(r.started_at)), priority=2),
         Column("WALL", lambda r: text(duration(r.wall_seconds)), right=True),
         Column("CPU", lambda r: text(duration(r.cpu_seconds)), right=True, priority=3),
-        Column("PEAK", lambda r: text(_memory(r.peak_memory_bytes)), right=True, priority=3),
+        Column("PEAK", lambda r: text(memory(r.peak_memory_bytes)), right=True, priority=3),
         Column("PARAMETERS", lambda r: text(metrics(r.parameters, 6) or " ", MUTED), priority=4, least=10),
         Column("ERROR", lambda r: text(r.error or " ", BAD), priority=2, least=10),
     )
@@ -204,7 +220,7 @@ class StepsPane(Pane):
     def _step(self, row: Any) -> Text:
         page = Page().title(row.name, state(row.state))
         page.field("started", moment(row.started_at)).field("took", between(row.started_at, row.finished_at))
-        page.field("cpu", duration(row.cpu_seconds)).field("peak memory", _memory(row.peak_memory_bytes))
+        page.field("cpu", duration(row.cpu_seconds)).field("peak memory", memory(row.peak_memory_bytes))
         page.field("output", f"{row.output_type} {row.output}" if row.output else None)
         if row.parameters:
             page.heading("Parameters").fields(row.parameters)
@@ -213,5 +229,6 @@ class StepsPane(Pane):
         return page.text
 
 
-def _memory(size: int | None) -> str:
+def memory(size: int | None) -> str:
+    """A size in megabytes; nothing for None."""
     return "" if size is None else f"{number(round(size / 1e6))} MB"

@@ -17,7 +17,7 @@ from quarterdeck_console.reading import Reader
 from quarterdeck_console.screens.alerts import AlertsPane, read_alerts
 from quarterdeck_console.screens.deployments import DeploymentsPane, Served, rate, read_served
 from quarterdeck_console.screens.pane import Pane
-from quarterdeck_console.screens.pipelines import PipelinesPane
+from quarterdeck_console.screens.pipelines import PipelinesPane, next_tick
 from quarterdeck_console.screens.registry import RegistryPane, gate, newest
 from quarterdeck_console.screens.views import View
 from quarterdeck_console.themes import ACCENT, BAD, BUSY, FAINT, MUTED, STRONG, WARN
@@ -37,7 +37,7 @@ class PulsePipelines(PipelinesPane):
         Column("PIPELINE", lambda r: text(r.name), least=8),
         Column("LAST RUN", lambda r: state(r.last_state or "never")),
         Column("FINISHED", lambda r: text(moment(r.last_finished)), priority=3),
-        Column("NEXT", lambda r: text(moment(r.next_tick)), priority=2),
+        Column("NEXT", next_tick, priority=2),
     )
     empty = "No pipelines yet: write pipelines/train.py,\nor see one with `quarterdeck demo`."
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -11,10 +12,10 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widget import Widget
 
-from quarterdeck_console.formatting import clean
 from quarterdeck_console.keymap import Key, by_id
 from quarterdeck_console.messages import Reported
 from quarterdeck_console.reading import Reader
+from quarterdeck_console.screens.log_tail import LogTail
 from quarterdeck_console.screens.news import news_table, read_news
 from quarterdeck_console.screens.pane import PAGE_ROWS, LogPage, Pane, TextPage
 from quarterdeck_console.themes import MUTED
@@ -24,9 +25,9 @@ from quarterdeck_console.widgets.text_view import TextView
 
 if TYPE_CHECKING:
     from quarterdeck.workspace import Workspace
+    from quarterdeck_console.app import QuarterdeckApp
 
 LOG_SECONDS = 0.5
-LOG_TAIL_BYTES = 128 * 1024
 
 
 class View(Widget):
@@ -226,14 +227,16 @@ class PageView(View):
 
 
 class LogView(View):
-    """The end of a log file. Its size is looked at twice a second; nothing is drawn while it does not grow."""
+    """The end of a log. It is looked at twice a second; nothing is drawn while it does not grow."""
 
     DEFAULT_CSS = "LogView Vertical { height: 1fr; }"
 
     def __init__(self, page: LogPage) -> None:
         super().__init__()
         self._page = page
-        self._seen: tuple[int, float] | None = None
+        self._path = page.path
+        self._tail: LogTail | None = None
+        self._finder = Reader(self)
         self._text = TextView(id="text", follow=True)
 
     def compose(self) -> ComposeResult:
@@ -252,26 +255,38 @@ class LogView(View):
         self._text.focus()
 
     def on_mount(self) -> None:
-        self.set_interval(LOG_SECONDS, self.reload)
+        self.set_interval(LOG_SECONDS, self._look)
         self.stand()
 
+    def on_unmount(self) -> None:
+        if self._tail is not None:
+            self._tail.close()
+
     def reload(self) -> None:
-        path, view = self._page.path, self._text
-        if path is None:
-            view.show(Text("No log yet: the job has not started. It appears here as soon as it is written.", MUTED))
+        if self._page.find is not None:
+            self._finder.ask("path", self._page.find, self._found)
+        self._look()
+
+    def _found(self, path: Path | None) -> None:
+        self._path = path or self._path
+        self._look()
+
+    def _look(self) -> None:
+        workspace = cast("QuarterdeckApp", self.app).workspace
+        if self._path is None or workspace is None:
+            self._text.show(Text("No log yet: the job has not started. It appears here when it is written.", MUTED))
             return
+        if self._tail is None or self._tail.path != self._path:
+            if self._tail is not None:
+                self._tail.close()
+            self._tail = LogTail(self._path, workspace)
         try:
-            about = path.stat()
-            if self._seen == (about.st_size, about.st_mtime):
-                return
-            self._seen = (about.st_size, about.st_mtime)
-            with path.open("rb") as file:
-                file.seek(max(0, about.st_size - LOG_TAIL_BYTES))
-                words = file.read().decode(errors="replace")
+            text = self._tail.read()
         except OSError as error:
-            self.post_message(Reported(f"{path} cannot be read: {error.strerror}.", bad=True))
+            self.post_message(Reported(f"{self._path} cannot be read: {error.strerror}.", bad=True))
             return
-        view.show(Text("\n").join(Text(clean(line.expandtabs(4))) for line in words.split("\n")))
+        if text is not None:
+            self._text.show(text)
 
 
 def view_of(page: Pane | TextPage | LogPage, **context: Any) -> View:

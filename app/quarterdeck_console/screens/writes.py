@@ -1,9 +1,16 @@
-"""The small writes: acknowledge, run now, cancel. Each is asked for by an upper-case letter and then confirmed."""
+"""The small writes. Each is asked for by an upper-case letter or by a command, and then confirmed.
+
+What it is about is captured when the key is pressed, by name: whatever the refresh does meanwhile, it stays that.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
+from quarterdeck_console.board import AGAIN, UNDER_WAY
+from quarterdeck_console.formatting import moment
 from quarterdeck_console.widgets.confirm import Question
 
 if TYPE_CHECKING:
@@ -42,36 +49,176 @@ def acknowledge(screen: ConsoleScreen, pane: Pane | None, row: Row | None) -> No
 
 
 def execute(screen: ConsoleScreen, pane: Pane | None, row: Row | None) -> None:
-    """Ask whether to run the pipeline under the cursor now."""
-    name = pane.pipeline(row.source) if pane is not None and row is not None else None
-    if name is None:
-        screen.say("E runs a pipeline: press 2 and choose one.", bad=True)
-        return
+    """Ask whether to run the pipeline or the schedule under the cursor now, or to try the job there again."""
+    kind, name = _named(row)
+    pipeline = pane.pipeline(row.source) if pane is not None and row is not None else None
+    if kind == "schedule":
+        _run_schedule(screen, name)
+    elif kind == "job" and row is not None:
+        _retry(screen, int(name), row.source.state)
+    elif pipeline is not None:
+        _run_pipeline(screen, pipeline)
+    else:
+        screen.say("E runs a pipeline or a schedule, or tries a job again: press 2 or 8 and choose one.", bad=True)
 
+
+def _run_pipeline(screen: ConsoleScreen, name: str) -> None:
     def verb(workspace: Workspace) -> int:
         from quarterdeck.pipelines.submission import submit
 
         return submit(workspace, name)
 
-    def answered(_: str, __: str) -> None:
-        screen.console_app.ask_once(verb, lambda run: screen.say(f"Run {run} of {name} is queued."))
+    _ask(screen, f"Run pipeline {name} now?", "Run it", verb, lambda run: f"Run {run} of {name} is queued.")
 
-    screen.ask(Question(words=f"Run pipeline {name} now?", verb="Run it", answered=answered))
+
+def _run_schedule(screen: ConsoleScreen, name: str) -> None:
+    def verb(workspace: Workspace) -> int:
+        from quarterdeck.runner.ticking import run_now
+
+        return run_now(workspace, name)
+
+    words = f"Start now what schedule {name} starts?"
+    _ask(screen, words, "Run it", verb, lambda job: f"job/{job} of schedule {name} is queued.")
+
+
+def _retry(screen: ConsoleScreen, job_id: int, state: str) -> None:
+    def verb(workspace: Workspace) -> None:
+        from quarterdeck.runner.control import retry
+
+        retry(workspace, job_id)
+
+    if state not in AGAIN:
+        words = f"job/{job_id} is {state}: E tries again what failed, died, was lost or cancelled."
+        screen.say(words, bad=True)
+        return
+    _ask(screen, f"Try job/{job_id} again?", "Try again", verb, lambda _: f"job/{job_id} is queued again.")
 
 
 def cancel(screen: ConsoleScreen, pane: Pane | None, row: Row | None) -> None:
-    """Ask whether to cancel the run under the cursor."""
+    """Ask whether to cancel the run or the job under the cursor."""
+    kind, name = _named(row)
     run = pane.run(row.source) if pane is not None and row is not None else None
-    if run is None:
-        screen.say("X cancels a run: choose one in the runs of a pipeline, or its job in pane 8.", bad=True)
-        return
+    if kind == "job" and row is not None:
+        _cancel_job(screen, int(name), row.source.state)
+    elif run is not None:
+        _cancel_run(screen, run)
+    else:
+        screen.say("X cancels a run or a job: choose one in the runs of a pipeline, or in pane 8.", bad=True)
 
+
+def _cancel_run(screen: ConsoleScreen, run: int) -> None:
     def verb(workspace: Workspace) -> None:
         from quarterdeck.pipelines.submission import cancel
 
         cancel(workspace, run)
 
-    def answered(_: str, __: str) -> None:
-        screen.console_app.ask_once(verb, lambda _: screen.say(f"Run {run} is asked to stop."))
+    _ask(screen, f"Cancel run {run}?", "Cancel the run", verb, lambda _: f"Run {run} is asked to stop.")
 
-    screen.ask(Question(words=f"Cancel run {run}?", verb="Cancel the run", answered=answered))
+
+def _cancel_job(screen: ConsoleScreen, job_id: int, state: str) -> None:
+    def verb(workspace: Workspace) -> None:
+        from quarterdeck.runner.control import cancel
+
+        cancel(workspace, job_id)
+
+    if state not in UNDER_WAY:
+        screen.say(f"job/{job_id} has ended already ({state}): there is nothing to cancel.", bad=True)
+        return
+    _ask(screen, f"Cancel job/{job_id}?", "Cancel the job", verb, lambda _: f"job/{job_id} is asked to stop.")
+
+
+def hold(screen: ConsoleScreen, row: Row | None) -> None:
+    """Ask whether to pause the schedule or the pipeline under the cursor, or to let it go on."""
+    kind, name = _named(row)
+    if row is None or kind not in ("schedule", "pipeline"):
+        screen.say("H holds a schedule or a pipeline: press 8 or 2 and choose one.", bad=True)
+        return
+    held = row.source.row if kind == "schedule" else row.source
+    if held.paused_by:
+        resume(screen, row.key)
+    elif kind == "schedule" and held.paused:
+        words = f"{row.key} is paused by [schedules.{name}] in quarterdeck.toml: set `paused = false` there."
+        screen.say(words, bad=True)
+    else:
+        pause(screen, row.key)
+
+
+def pause(screen: ConsoleScreen, subject: str, reason: str = "") -> None:
+    """Ask whether to pause `schedule/NAME` or `pipeline/NAME`."""
+
+    def verb(workspace: Workspace) -> None:
+        from quarterdeck.pipelines.pausing import pause
+
+        pause(workspace, subject, reason=reason)
+
+    what = "it fires no ticks" if subject.startswith("schedule/") else "it starts no runs"
+    _ask(screen, f"Pause {subject}? Until it is resumed {what}.", "Pause it", verb, lambda _: f"{subject} is paused.")
+
+
+def resume(screen: ConsoleScreen, subject: str) -> None:
+    """Ask whether to let `schedule/NAME` or `pipeline/NAME` go on."""
+
+    def verb(workspace: Workspace) -> None:
+        from quarterdeck.pipelines.pausing import resume
+
+        resume(workspace, subject)
+
+    _ask(screen, f"Let {subject} go on?", "Resume it", verb, lambda _: f"{subject} goes on.")
+
+
+def freeze(screen: ConsoleScreen, words: str, reason: str) -> None:
+    """Ask whether to stop what happens by itself for as long as `words` say: `2h`."""
+    workspace = screen.console_app.workspace
+    if workspace is None:
+        screen.say("The workspace is being opened: one moment.")
+        return
+    from quarterdeck.settings import parse_duration
+
+    try:
+        duration = parse_duration(words)
+    except ValueError as error:
+        screen.say(f"{error}. For example `:freeze 2h release of the web shop`.", bad=True)
+        return
+    assert isinstance(duration, timedelta)
+    length = duration
+
+    def verb(workspace: Workspace) -> Any:
+        from quarterdeck.freezing import freeze
+
+        return freeze(workspace, length, reason=reason)
+
+    _ask(
+        screen,
+        f"Freeze for {words}? No retrain, rollout or reaction starts by itself.",
+        "Freeze",
+        verb,
+        lambda until: f"Frozen until {moment(until)}. `:thaw` ends it earlier.",
+    )
+
+
+def thaw(screen: ConsoleScreen) -> None:
+    """Ask whether to end the freeze."""
+
+    def verb(workspace: Workspace) -> None:
+        from quarterdeck.freezing import thaw
+
+        thaw(workspace)
+
+    _ask(screen, "End the freeze now?", "Thaw", verb, lambda _: "Nothing is frozen any more.")
+
+
+def _named(row: Row | None) -> tuple[str, str]:
+    """Kind and name of a row: `("schedule", "nightly")`."""
+    kind, _, name = ("" if row is None else row.key).partition("/")
+    return kind, name
+
+
+def _ask(
+    screen: ConsoleScreen, words: str, verb: str, work: Callable[[Workspace], Any], done: Callable[[Any], str]
+) -> None:
+    """Ask `words`; on yes do `work`, and say what `done` makes of its value."""
+
+    def answered(_: str, __: str) -> None:
+        screen.console_app.ask_once(work, lambda value: screen.say(done(value)))
+
+    screen.ask(Question(words=words, verb=verb, answered=answered))

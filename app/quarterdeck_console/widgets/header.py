@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rich.text import Text
 from textual import events
 from textual.reactive import reactive
+from textual.timer import Timer
 
 from quarterdeck_console.formatting import clean
 from quarterdeck_console.themes import BAD, BUSY, FAINT, GOOD, MUTED, OTHER_STRIPE, STRIPES, STRONG, WARN
@@ -29,6 +31,8 @@ class Status:
     alerts: int = 0
     operations: int = 0
     jobs: int = 0
+    frozen_until: datetime | None = None
+    """When the freeze ends by itself, while one is in force."""
     runner: bool | None = None
     workers: int | None = None
     trouble: str = ""
@@ -40,8 +44,23 @@ class Header(Line):
 
     status: reactive[Status] = reactive(Status(), repaint=False)
 
+    _thaw: Timer | None = None
+
     def watch_status(self) -> None:
         self._compose_line()
+        self._wait_for_thaw()
+
+    def _wait_for_thaw(self) -> None:
+        # A freeze ends without anybody writing that down: the line has to look at the clock, once.
+        if self._thaw is not None:
+            self._thaw.stop()
+            self._thaw = None
+        if (left := self._frozen_seconds()) > 0:
+            self._thaw = self.set_timer(left, self._compose_line)
+
+    def _frozen_seconds(self) -> float:
+        until = self.status.frozen_until
+        return 0.0 if until is None else (until - datetime.now(UTC)).total_seconds()
 
     def on_resize(self, event: events.Resize) -> None:
         self._compose_line()
@@ -51,7 +70,7 @@ class Header(Line):
         left, right = self._left(), self._right()
         parts = sorted({priority for priority, _ in left + right}, reverse=True)
         while parts:
-            room = width - 2 - sum(part.cell_len + 2 for _, part in left + right)
+            room = width - sum(part.cell_len + 2 for _, part in left + right)
             if room >= 0 or parts[0] <= 1:
                 break
             left = [part for part in left if part[0] < parts[0]]
@@ -83,12 +102,14 @@ class Header(Line):
         if not s.loaded:
             return [(1, Text("opening ...", MUTED))]
         parts = [(5, Text(f"changed {s.last_change}", MUTED))] if s.last_change else []
+        if self._frozen_seconds() > 0:
+            parts.append((1, Text(f"▲ frozen until {_end(s.frozen_until)}", f"bold {WARN}")))
         parts.append((1, self._alerts()))
         if s.operations:
             parts.append((2, Text(f"◐ {s.operations} rolling out", BUSY)))
         if s.jobs:
             parts.append((4, Text(f"◐ {s.jobs} running", BUSY)))
-        parts.append((2, _alive("runner", None if s.runner is None else int(s.runner))))
+        parts.append((3, _alive("runner", None if s.runner is None else int(s.runner))))
         parts.append((2, _alive("gateway", s.workers)))
         return parts
 
@@ -98,6 +119,14 @@ class Header(Line):
             return Text("● no alerts", GOOD)
         words = f"{s.alerts} alert{'s' * (s.alerts != 1)}"
         return Text(f"✖ {words}", f"bold {BAD}") if s.pages else Text(f"▲ {words}", WARN)
+
+
+def _end(at: datetime | None) -> str:
+    """Clock time to the minute, with the day when that is not today."""
+    if at is None:
+        return ""
+    local = at.astimezone()
+    return local.strftime("%H:%M" if local.date() == datetime.now().astimezone().date() else "%m-%d %H:%M")
 
 
 def _alive(name: str, count: int | None) -> Text:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, select
 
+from quarterdeck.database import LAST_WRITE_PATIENCE_SECONDS
 from quarterdeck.deployments.deployment import Deployment, find_deployment
 from quarterdeck.deployments.fitness import why_not
 from quarterdeck.deployments.replay import Replay
@@ -89,7 +90,7 @@ def replay(workspace: Workspace, replay_id: int, *, fence: Callable[[Session], N
         outcome = _outcome(workspace, name, serving, other)
     except QuarterdeckError as error:
         outcome = {"error": str(error)}
-    with workspace.state.write("replay") as tx:
+    with workspace.state.write("replay", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
         if fence is not None:
             fence(tx)
         asked = _find(tx, replay_id)

@@ -23,8 +23,8 @@ class Schema:
         return self.revisions[-1]
 
 
-STATE = Schema("state", ("0001",))
-TRAFFIC = Schema("traffic", ("0001",))
+STATE = Schema("state", ("0001", "0002"))
+TRAFFIC = Schema("traffic", ("0001", "0002"))
 
 
 def present_revision(path: Path) -> str | None:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
+from quarterdeck.database import LAST_WRITE_PATIENCE_SECONDS
 from quarterdeck.errors import NotFoundError
 from quarterdeck.monitoring.alerting import resolve_for_other_versions, update_alerts
 from quarterdeck.monitoring.inputs import Reference, judge_inputs, load_reference, window_columns
@@ -107,7 +108,7 @@ class _Pass:
         results += [
             self._inputs_of(version, window, rows, served=False) for version in self._earlier_versions(set(served))
         ]
-        with self.workspace.state.write(f"monitor {self.monitor.name}") as tx:
+        with self.workspace.state.write(f"monitor {self.monitor.name}", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
             self.fence(tx)
             if self._is_judged(tx, results[0]):
                 return
@@ -216,7 +217,7 @@ class _Pass:
             scores=[row],
             evaluated_at=self.workspace.now(),
         )
-        with self.workspace.state.write(f"monitor {self.monitor.name}") as tx:
+        with self.workspace.state.write(f"monitor {self.monitor.name}", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
             self.fence(tx)
             if self._is_judged(tx, result):
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from quarterdeck.database import timestamp
+from quarterdeck.events import Event
 from quarterdeck.monitoring.alert import find_alert
 from quarterdeck.workspace import Workspace
 
@@ -32,5 +33,28 @@ def notify(workspace: Workspace, alert_id: int, url: str) -> None:
         "opened_at": timestamp(alert.opened_at),
         "open": f"quarterdeck open alert/{alert.id}",
     }
-    target = hashlib.sha256(url.encode()).hexdigest()[:12]
-    workspace.ports.notifier.send(url, payload, idempotency_key=f"alert-{alert.id}-{alert.severity}-{target}")
+    workspace.ports.notifier.send(url, payload, idempotency_key=f"alert-{alert.id}-{alert.severity}-{_target(url)}")
+
+
+def notify_of_event(workspace: Workspace, event_id: int, url: str) -> None:
+    """POST an event that is no alert of a monitor, such as a full disk, to `url`. At least once, as above.
+
+    Raises:
+        QuarterdeckError: the receiver did not take it.
+    """
+    with workspace.state.read() as tx:
+        event = tx.get_one(Event, event_id)
+    payload = {
+        "event": event.id,
+        "workspace": workspace.settings.workspace.name,
+        "environment": workspace.settings.workspace.environment,
+        "kind": event.kind,
+        "at": timestamp(event.at),
+        "data": event.data,
+        "open": f"quarterdeck open event/{event.id}",
+    }
+    workspace.ports.notifier.send(url, payload, idempotency_key=f"event-{event.id}-{_target(url)}")
+
+
+def _target(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quarterdeck.database import LAST_WRITE_PATIENCE_SECONDS
 from quarterdeck.errors import NotFoundError
 from quarterdeck.monitoring.alert import find_alert
 from quarterdeck.monitoring.evaluation import Fence, no_fence
@@ -36,7 +37,7 @@ def make_report(workspace: Workspace, alert_id: int, *, fence: Fence = no_fence)
         frame_of(reference.columns).head(REPORT_ROWS), frame_of(list(current.values())).tail(REPORT_ROWS)
     )
     digest = workspace.artifacts.put(page.encode())
-    with workspace.state.write(f"report alert/{alert_id}") as tx:
+    with workspace.state.write(f"report alert/{alert_id}", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
         fence(tx)
         alert = find_alert(tx, alert_id)
         alert.report = digest

@@ -10,9 +10,6 @@ from sqlmodel import Session, col, select
 from quarterdeck.pipelines.run import ENDED, Run, RunState, RunStep, StepState, find_run
 from quarterdeck.workspace import Workspace
 
-LAST_WRITE_PATIENCE_SECONDS = 300.0
-"""How long a job waits for the write lock: its work may have taken hours, and a lock that is held ends sooner."""
-
 
 def lose(tx: Session, workspace: Workspace, run_id: int, error: str) -> None:
     """The run's process died and no attempts are left."""
@@ -36,6 +33,19 @@ def requeue(tx: Session, workspace: Workspace, run_id: int) -> None:
         run.move(RunState.QUEUED, workspace.now())
         tx.add(run)
         workspace.record(tx, "run.requeued", run.reference, {"pipeline": run.pipeline})
+
+
+def reopen(tx: Session, workspace: Workspace, run_id: int, *, actor: str | None = None) -> None:
+    """The run ended badly and is tried again from its beginning.
+
+    Raises:
+        IllegalTransitionError: it did not end badly.
+    """
+    run = find_run(tx, run_id)
+    data = {"pipeline": run.pipeline, "after": str(run.state)}
+    run.move(RunState.QUEUED, workspace.now())
+    tx.add(run)
+    workspace.record(tx, "run.requeued", run.reference, data, actor=actor)
 
 
 def end_steps(tx: Session, workspace: Workspace, run: Run, error: str) -> None:

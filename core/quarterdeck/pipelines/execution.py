@@ -15,12 +15,13 @@ from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from quarterdeck import lineage
+from quarterdeck.database import LAST_WRITE_PATIENCE_SECONDS
 from quarterdeck.datasets.dataset import Dataset
 from quarterdeck.datasets.frames import load_frame
 from quarterdeck.errors import FencedError, QuarterdeckError
 from quarterdeck.pipelines import commands, outputs, provenance
 from quarterdeck.pipelines.candidacy import make_run_candidate
-from quarterdeck.pipelines.ending import LAST_WRITE_PATIENCE_SECONDS, fail, requeue
+from quarterdeck.pipelines.ending import fail, requeue
 from quarterdeck.pipelines.loading import describe, load_pipeline, print_user_traceback
 from quarterdeck.pipelines.measuring import Usage
 from quarterdeck.pipelines.pipeline import Pipeline

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
+from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
@@ -38,14 +40,29 @@ def git_state(workspace: Workspace) -> dict[str, Any]:
 
 def environment() -> dict[str, str]:
     """Python, platform and host, and the version of every installed package by its name."""
+    machine = {"python": platform.python_version(), "platform": platform.platform(), "host": platform.node()}
+    return {**machine, **_packages(tuple((folder, _changed(folder)) for folder in sys.path))}
+
+
+@lru_cache(maxsize=1)
+def _packages(path: tuple[tuple[str, int], ...]) -> dict[str, str]:
+    """Reading them takes longer than many a step: the fork server does it once, for all jobs of the same `path`."""
     packages: dict[str, str] = {}
     for distribution in metadata.distributions():
         # A half-removed package has a folder and no metadata; the first one on the path is the one imported.
-        name = distribution.metadata["Name"] if distribution.metadata else None
+        about = distribution.metadata
+        name = about["Name"] if about else None
         if name:
-            packages.setdefault(name, distribution.version)
-    machine = {"python": platform.python_version(), "platform": platform.platform(), "host": platform.node()}
-    return {**machine, **dict(sorted(packages.items(), key=lambda item: item[0].lower()))}
+            packages.setdefault(name, about["Version"])
+    return dict(sorted(packages.items(), key=lambda item: item[0].lower()))
+
+
+def _changed(folder: str) -> int:
+    """When something was last installed into or removed from a folder of the path."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _git(workspace: Workspace, *arguments: str) -> bytes | None:

@@ -10,8 +10,9 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from quarterdeck.pipelines.discovery import find_pipelines
+from quarterdeck.pipelines.pausing import pauses
 from quarterdeck.pipelines.run import Metric, Run, RunState, RunStep, StepState, find_run
-from quarterdeck.pipelines.schedule import Schedule, Target
+from quarterdeck.pipelines.schedule import Misfire, Overlap, Schedule, Target
 from quarterdeck.workspace import Workspace
 
 
@@ -32,6 +33,8 @@ class PipelineRow:
     schedule: str | None
     """Name of the schedule that fires next."""
     next_tick: datetime | None
+    paused_by: str | None
+    """The person who paused it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +110,15 @@ class ScheduleRow:
     timezone: str
     parameters: dict[str, Any]
     paused: bool
+    """By the settings."""
+    overlap: Overlap
+    misfire: Misfire
+    grace_seconds: float
     anchor: datetime
     last_tick: datetime | None
     next_tick: datetime | None
+    paused_by: str | None
+    """The person who paused it."""
 
 
 def pipelines(workspace: Workspace) -> list[PipelineRow]:
@@ -119,6 +128,7 @@ def pipelines(workspace: Workspace) -> list[PipelineRow]:
         counted = tx.exec(select(Run.pipeline, func.count(), func.max(Run.id)).group_by(Run.pipeline))
         newest = {name: (count, tx.get_one(Run, last)) for name, count, last in counted}
         ticks = _next_ticks(tx)
+        paused = pauses(tx, "pipeline")
     rows = []
     for entry in found:
         count, last = newest.get(entry.name, (0, None))
@@ -137,6 +147,7 @@ def pipelines(workspace: Workspace) -> list[PipelineRow]:
                 last_finished=last.finished_at if last else None,
                 schedule=schedule.name if schedule else None,
                 next_tick=schedule.next_tick if schedule else None,
+                paused_by=paused[entry.name].actor if entry.name in paused else None,
             )
         )
     return rows
@@ -171,10 +182,16 @@ def run(workspace: Workspace, run_id: int) -> RunDetail:
 
 
 def schedules(workspace: Workspace) -> list[ScheduleRow]:
-    """The schedules of pipelines and monitors, by name."""
+    """The schedules of pipelines, of monitors and of housekeeping, by name."""
     with workspace.state.read() as tx:
-        rows = tx.exec(select(Schedule).order_by(Schedule.name)).all()
-        return [ScheduleRow(**_columns(row, ScheduleRow)) for row in rows]
+        rows, paused = tx.exec(select(Schedule).order_by(Schedule.name)).all(), pauses(tx, "schedule")
+        return [
+            ScheduleRow(
+                **_columns(row, ScheduleRow, without=("paused_by",)),
+                paused_by=paused[row.name].actor if row.name in paused else None,
+            )
+            for row in rows
+        ]
 
 
 def _next_ticks(tx: Session) -> dict[str, Schedule]:

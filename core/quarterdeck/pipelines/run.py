@@ -31,6 +31,10 @@ _LEGAL = {
     RunState.QUEUED: {RunState.RUNNING, RunState.CANCELLED, RunState.FAILED, RunState.LOST},
     # A run whose process died goes back to the queue while attempts are left.
     RunState.RUNNING: ENDED | {RunState.QUEUED},
+    # Tried again, by the settings or by a person.
+    RunState.FAILED: {RunState.QUEUED},
+    RunState.LOST: {RunState.QUEUED},
+    RunState.CANCELLED: {RunState.QUEUED},
 }
 
 
@@ -87,6 +91,8 @@ class Run(Entity, table=True):
             self.started_at = at
         if state in ENDED:
             self.finished_at = at
+        if state is RunState.QUEUED:
+            self.started_at = self.finished_at = None
         self.error = error
 
 

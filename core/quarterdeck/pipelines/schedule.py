@@ -16,6 +16,29 @@ class Target(StrEnum):
 
     PIPELINE = "pipeline"
     MONITOR = "monitor"
+    HOUSEKEEPING = "housekeeping"
+
+
+class Overlap(StrEnum):
+    """What becomes of a tick that comes while the work of an earlier one is not done."""
+
+    SKIP = "skip"
+    """It is left out."""
+    QUEUE = "queue"
+    """Its work waits until the earlier has ended."""
+    REPLACE = "replace"
+    """The earlier work is cancelled."""
+
+
+class Misfire(StrEnum):
+    """What becomes of ticks that were missed: nobody ran, or the machine slept."""
+
+    ONCE = "once"
+    """Fire for the last of them."""
+    SKIP = "skip"
+    """Fire for none."""
+    EACH = "each"
+    """Fire for each."""
 
 
 class Schedule(Entity, table=True):
@@ -31,6 +54,11 @@ class Schedule(Entity, table=True):
     timezone: str = "UTC"
     parameters: dict[str, Any] = Field(sa_column=json_column())
     paused: bool = False
+    """Paused by the settings. People pause it by a `Pause`."""
+    overlap: Overlap = Field(default=Overlap.SKIP, sa_column=choice_column("overlap", Overlap))
+    misfire: Misfire = Field(default=Misfire.ONCE, sa_column=choice_column("misfire", Misfire))
+    grace_seconds: float = 3600.0
+    """A tick that was missed longer ago than this is left out."""
     anchor: datetime = Field(sa_column=time_column(required=True))
     """An interval counts from here."""
     last_tick: datetime | None = Field(default=None, sa_column=time_column())

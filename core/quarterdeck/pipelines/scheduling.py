@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from sqlmodel import Session, select
 
-from quarterdeck.pipelines.schedule import Schedule, Target
+from quarterdeck.pipelines.schedule import Misfire, Overlap, Schedule, Target
 from quarterdeck.settings import Settings
 from quarterdeck.workspace import Workspace
 
 MONITOR_PREFIX = "monitor:"
+HOUSEKEEPING_PREFIX = "housekeeping:"
 _TIMING = ("cron", "every_seconds", "on_data", "timezone")
 
 
@@ -18,7 +20,8 @@ def synchronise(workspace: Workspace) -> bool:
     """Bring the schedule rows in line with the settings; True when anything changed.
 
     Rows that are equal are not touched, so anchors and ticks stand. A schedule whose timing changed, or that is no
-    longer paused, counts from now: nothing fires for the past.
+    longer paused, counts from now: nothing fires for the past. An interval that becomes another one counts from its
+    last tick instead: edited again and again it would never fire.
     """
     wanted = wanted_schedules(workspace.settings)
     # Looked at without the write lock first: this runs at every look at the settings.
@@ -39,28 +42,48 @@ def wanted_schedules(settings: Settings) -> dict[str, dict[str, Any]]:
     """What the settings ask for: for each schedule's name the columns of its row."""
     wanted: dict[str, dict[str, Any]] = {}
     for name, schedule in settings.schedules.items():
-        wanted[name] = {
-            "target_kind": Target.PIPELINE,
-            "target": schedule.pipeline,
-            "cron": schedule.cron,
-            "every_seconds": None if schedule.every is None else schedule.every.total_seconds(),
-            "on_data": schedule.on_data,
-            "timezone": schedule.timezone,
-            "parameters": dict(schedule.parameters),
-            "paused": schedule.paused,
-        }
+        wanted[name] = _columns(
+            Target.PIPELINE,
+            schedule.pipeline,
+            schedule.every,
+            cron=schedule.cron,
+            on_data=schedule.on_data,
+            timezone=schedule.timezone,
+            parameters=dict(schedule.parameters),
+            paused=schedule.paused,
+            overlap=Overlap(schedule.overlap),
+            misfire=Misfire(schedule.misfire),
+            grace_seconds=schedule.grace.total_seconds(),
+        )
     for name, monitor in settings.monitors.items():
-        wanted[f"{MONITOR_PREFIX}{name}"] = {
-            "target_kind": Target.MONITOR,
-            "target": name,
-            "cron": None,
-            "every_seconds": monitor.every.total_seconds(),
-            "on_data": None,
-            "timezone": "UTC",
-            "parameters": {},
-            "paused": False,
-        }
+        wanted[f"{MONITOR_PREFIX}{name}"] = _columns(Target.MONITOR, name, monitor.every)
+    keeping = settings.housekeeping
+    tasks = {"compact": keeping.compact, "backup": keeping.backup, "vacuum": keeping.vacuum, "tidy": keeping.tidy}
+    for task, every in tasks.items():
+        if every is not None:
+            # What should happen once a day happens, however late, on a machine that is often off.
+            wanted[f"{HOUSEKEEPING_PREFIX}{task}"] = _columns(
+                Target.HOUSEKEEPING, task, every, grace_seconds=every.total_seconds()
+            )
     return wanted
+
+
+def _columns(target_kind: Target, target: str, every: timedelta | None, **others: Any) -> dict[str, Any]:
+    """The columns of a schedule's row; what is not given is as for a schedule that nobody configured."""
+    return {
+        "target_kind": target_kind,
+        "target": target,
+        "every_seconds": None if every is None else every.total_seconds(),
+        "cron": None,
+        "on_data": None,
+        "timezone": "UTC",
+        "parameters": {},
+        "paused": False,
+        "overlap": Overlap.SKIP,
+        "misfire": Misfire.ONCE,
+        "grace_seconds": 3600.0,
+        **others,
+    }
 
 
 def _differences(tx: Session, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -85,9 +108,10 @@ def _apply(tx: Session, workspace: Workspace, row: Schedule | None, name: str, c
         return
     retimed = any(getattr(row, column) != columns[column] for column in _TIMING)
     resumed = row.paused and not columns["paused"]
+    both_intervals = row.every_seconds is not None and columns["every_seconds"] is not None
     for column, value in columns.items():
         setattr(row, column, value)
     if retimed or resumed:
-        row.anchor = workspace.now()
+        row.anchor = (row.last_tick or row.anchor) if both_intervals and not resumed else workspace.now()
         row.next_tick = None
     tx.add(row)

@@ -14,6 +14,9 @@ from quarterdeck.pipelines.run import ENDED, Run, RunState, find_run
 from quarterdeck.pipelines.step import PipelineError
 from quarterdeck.workspace import Workspace
 
+MANUAL = "manual"
+"""The trigger of a run that a person asked for."""
+
 
 def submit(
     workspace: Workspace,
@@ -21,7 +24,7 @@ def submit(
     parameters: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
-    trigger: str = "manual",
+    trigger: str = MANUAL,
     actor: str | None = None,
 ) -> int:
     """Queue a run of `pipeline` with `parameters` (`step.parameter`: value) and return its number.

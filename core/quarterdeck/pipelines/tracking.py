@@ -139,7 +139,7 @@ class Tracker:
     def _write(self, batch: list[dict[str, Any]]) -> Exception | None:
         from sqlalchemy import insert
 
-        from quarterdeck.pipelines.ending import LAST_WRITE_PATIENCE_SECONDS
+        from quarterdeck.database import LAST_WRITE_PATIENCE_SECONDS
         from quarterdeck.pipelines.run import Metric
 
         try:

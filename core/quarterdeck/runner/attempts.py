@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
+from enum import Enum, auto
 from multiprocessing import connection
 
 from sqlmodel import Session
 
+from quarterdeck import logs
 from quarterdeck.pipelines import ending
 from quarterdeck.processes import ProcessIdentity
 from quarterdeck.runner import lease, queue
 from quarterdeck.runner.job import Job, JobKind, JobState
 from quarterdeck.runner.narration import say
+from quarterdeck.runner.outcome import end_attempt, has_ended
 from quarterdeck.runner.processes import DEATH_PATIENCE_SECONDS, ForkServer, RunningJob, end_group, recorded_group
-from quarterdeck.runner.worker import NOT_BEGUN
+from quarterdeck.runner.worker import NOT_BEGUN, log_of
 from quarterdeck.workspace import Workspace
 
 STOP_SECONDS = 7.0
 """How long running jobs may take to end on a clean stop: less than the supervisor waits for the runner."""
+
+
+class _How(Enum):
+    """How an attempt came to nothing."""
+
+    DIED = auto()
+    NOT_BEGUN = auto()
+    """Nothing of the job was done: it costs no attempt."""
+    STOPPED = auto()
+    """The runner stops cleanly: it costs no attempt either."""
+    BROKE_LIMIT = auto()
+    """It ran too long or took too much memory: a failure, and not for another try by itself."""
 
 
 class Attempts:
@@ -50,8 +66,9 @@ class Attempts:
         connection.wait([running.process.sentinel for running in self._running.values()], seconds)
 
     def reap(self) -> bool:
-        """Deal with processes that ended, and kill those that had their time to stop; True when one ended."""
+        """Deal with processes that ended, and end those that broke their limits; True when one ended."""
         for running in self._running.values():
+            running.hold_to_limits()
             if running.stop_by is not None and time.monotonic() >= running.stop_by:
                 running.signal(signal.SIGKILL)
         ended = [running for running in self._running.values() if running.process.exitcode is not None]
@@ -60,6 +77,13 @@ class Attempts:
             del self._running[running.job_id]
             running.process.close()
         return bool(ended)
+
+    def end_floods(self) -> None:
+        """Kill the jobs whose processes write more into their logs than rotation can hold back."""
+        limit = self.workspace.settings.logs.max_bytes
+        for running in self._running.values():
+            if logs.is_runaway(self.workspace.logs / log_of(running.job_id, running.attempt), limit):
+                running.kill_because(f"It flooded its log, which may hold {limit / 1e6:,.0f} MB: it was killed.")
 
     def obey_cancellations(self) -> None:
         """Ask the processes of jobs that people cancelled to stop."""
@@ -71,17 +95,30 @@ class Attempts:
             if job.cancel_requested_by is not None and running.stop_by is None:
                 running.ask_to_stop()
 
+    def note_usage(self, tx: Session) -> None:
+        """Write down what the running jobs use, as part of a heartbeat."""
+        for running in self._running.values():
+            job = tx.get_one(Job, running.job_id)
+            if running.usage is not None and self._is_under_way(job):
+                job.cpu_seconds = running.usage.cpu_seconds
+                job.memory_bytes = running.usage.memory_bytes
+                job.peak_memory_bytes = running.peak_memory_bytes
+
     def bury_the_rest(self) -> None:
         """Try again to end groups in which something did not die, without waiting for it."""
         for job in list(self._unburied.values()):
             self._bury(job, patience=0.0)
 
-    def recover(self) -> None:
-        """Another runner was here: fence what it ran and kill the groups that it recorded, before any claim."""
+    def recover(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Another runner was here: fence what it ran and kill the groups that it recorded, before any claim.
+
+        `meanwhile` is called before each group: what does not die is waited for, and that may take long.
+        """
         self.fence_strays()
         with self.workspace.state.read() as tx:
             left = queue.with_recorded_group(tx)
         for job in left:
+            meanwhile()
             self._bury(job)
 
     def fence_strays(self) -> None:
@@ -93,7 +130,7 @@ class Attempts:
             lease.hold(tx, self._me)
             strays = self._strays(tx)
             for job in strays:
-                self._fence(tx, job, "The runner ended while it ran.")
+                self._fence(tx, job, "The runner ended while it ran.", _How.DIED)
         self._unburied.update({job.id or 0: job for job in strays})
 
     def _strays(self, tx: Session) -> list[Job]:
@@ -106,7 +143,7 @@ class Attempts:
             jobs = [tx.get_one(Job, job_id) for job_id in self._running]
             for job in jobs:
                 if self._is_under_way(job):
-                    self._fence(tx, job, "The runner was stopped.", stopped=True)
+                    self._fence(tx, job, "The runner was stopped.", _How.STOPPED)
         for running in self._running.values():
             running.ask_to_stop()
         deadline = time.monotonic() + STOP_SECONDS
@@ -134,24 +171,38 @@ class Attempts:
         with self.workspace.state.write("reap") as tx:
             lease.hold(tx, self._me)
             job = tx.get_one(Job, running.job_id)
+            job.peak_memory_bytes = running.peak_memory_bytes or None
             if self._is_under_way(job):
                 code = running.process.exitcode
-                self._fence(tx, job, _why_it_ended(code), spend=code != NOT_BEGUN)
+                job.cpu_seconds = running.usage.cpu_seconds if running.usage else None
+                how = _How.NOT_BEGUN if code == NOT_BEGUN else _How.DIED
+                how = how if running.verdict is None else _How.BROKE_LIMIT
+                self._fence(tx, job, running.verdict or _why_it_ended(code), how)
         self._bury(job)
 
-    def _fence(self, tx: Session, job: Job, error: str, *, spend: bool = True, stopped: bool = False) -> None:
+    def _fence(self, tx: Session, job: Job, error: str, how: _How) -> None:
+        """Give up an attempt; one that was killed after its run had ended has come to its end."""
+        if has_ended(tx, job):
+            end_attempt(tx, self.workspace, job, None)
+            return
         run = int(job.payload["run"]) if job.kind is JobKind.RUN else None
         if job.cancel_requested_by is not None:
             queue.end(job, JobState.CANCELLED, self.workspace.now())
             if run is not None:
                 ending.mark_cancelled(tx, self.workspace, run, job.cancel_requested_by)
             return
-        if stopped:
-            queue.give_back(job, error)
-        else:
-            queue.give_up(job, self.workspace.now(), error, spend=spend)
+        now = self.workspace.now()
+        match how:
+            case _How.STOPPED:
+                queue.give_back(job, error)
+            case _How.BROKE_LIMIT:
+                queue.fail(job, now, error)
+            case _How.DIED | _How.NOT_BEGUN:
+                queue.give_up(job, now, error, spend=how is _How.DIED)
         if run is not None and job.state is JobState.LOST:
             ending.lose(tx, self.workspace, run, error)
+        elif run is not None and job.state is not JobState.QUEUED:
+            ending.fail(tx, self.workspace, run, error)
         elif run is not None:
             ending.requeue(tx, self.workspace, run)
 
@@ -159,7 +210,7 @@ class Attempts:
         say("runner", f"job {job.id}: {error}")
         with self.workspace.state.write("put back") as tx:
             lease.hold(tx, self._me)
-            self._fence(tx, tx.get_one(Job, job.id), error, spend=False)
+            self._fence(tx, tx.get_one(Job, job.id), error, _How.NOT_BEGUN)
 
     def _bury(self, job: Job, patience: float = DEATH_PATIENCE_SECONDS) -> None:
         """Kill what may be left of a job's process group, and note that nothing is."""
@@ -172,7 +223,17 @@ class Attempts:
                 row = tx.get_one(Job, job.id)
                 if recorded_group(row) == group:
                     row.process_group = row.process_started = row.boot_id = None
+            self._scrub(row)
         del self._unburied[job.id or 0]
+
+    def _scrub(self, job: Job) -> None:
+        # What its subprocesses wrote went straight to the file: nobody could mask it on the way.
+        secrets = logs.secrets_of(self.workspace.settings.logs.mask)
+        if secrets and job.log is not None:
+            try:
+                logs.scrub(self.workspace.logs / job.log, secrets)
+            except OSError as error:
+                say("runner", f"job {job.id}: secrets may be left in its log: {error}", level="ERROR")
 
 
 def _why_it_ended(exit_code: int | None) -> str:

@@ -23,6 +23,8 @@ class JobKind(StrEnum):
     """Tell one webhook about one alert."""
     REPLAY = "replay"
     """Run another version on recorded traffic and compare."""
+    HOUSEKEEPING = "housekeeping"
+    """Compact, back up, vacuum or tidy."""
 
 
 class JobState(StrEnum):
@@ -33,10 +35,12 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     LOST = "lost"
     """Its process died and no attempts are left."""
+    DEAD = "dead"
+    """It failed as often as it may be tried again. It waits for a person: `quarterdeck retry`."""
 
 
 class Job(Entity, table=True):
-    __table_args__ = (Index("ix_job_state", "state", "id"),)
+    __table_args__ = (Index("ix_job_state", "state", "id"), Index("ix_job_schedule", "schedule", "id"))
 
     id: int | None = Field(default=None, primary_key=True)
     kind: JobKind = Field(sa_column=choice_column("kind", JobKind))
@@ -49,6 +53,25 @@ class Job(Entity, table=True):
     attempt: int = 0
     """Counts the claims; every write of an attempt is fenced by it."""
     max_attempts: int = 2
+    """How many claims may end with a process that died."""
+    failures: int = 0
+    retries: int = 0
+    """How many failures are tried again."""
+    priority: int = 0
+    """Among jobs that are due the highest goes first."""
+    pool: str | None = None
+    """The pool in which it needs a slot."""
+    pipeline: str | None = None
+    """The pipeline that a run is of."""
+    schedule: str | None = None
+    """The schedule whose tick made it. Jobs of one schedule never run at once."""
+    tick: datetime | None = Field(default=None, sa_column=time_column())
+    """The moment for which that schedule fired."""
+    automatic: bool = False
+    """No person asked for it: a freeze holds it back."""
+    timeout_seconds: float | None = None
+    memory_limit_bytes: int | None = None
+    """Of the proportional set sizes of all processes of its group."""
     not_before: datetime = Field(sa_column=time_column(required=True))
     created_at: datetime = Field(sa_column=time_column(required=True))
     started_at: datetime | None = Field(default=None, sa_column=time_column())
@@ -59,6 +82,11 @@ class Job(Entity, table=True):
     boot_id: str | None = None
     log: str | None = None
     """The attempt's log file, relative to the workspace's folder of logs."""
+    cpu_seconds: float | None = None
+    """Of the newest attempt and all that it started, as far as known."""
+    memory_bytes: int | None = None
+    """What the processes of its group held when they were last looked at."""
+    peak_memory_bytes: int | None = None
     error: str | None = None
 
 
@@ -75,3 +103,7 @@ class RunnerLease(Entity, table=True):
     lease_until: datetime = Field(sa_column=time_column(required=True))
     events_read: int = 0
     """Id of the last event that reactions have dealt with."""
+    cpu_seconds: float = 0.0
+    """Of the runner and its fork server, at the last heartbeat."""
+    memory_bytes: int = 0
+    """Their proportional set sizes, at the last heartbeat."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlmodel import Session
@@ -70,18 +71,23 @@ class Heartbeat:
         self._at = 0.0
         self._on: datetime | None = None
 
-    def beat_if_due(self, workspace: Workspace) -> None:
-        """Renew the lease unless that was done less than a heartbeat ago.
+    def is_due(self, workspace: Workspace) -> bool:
+        """Whether the lease was renewed a heartbeat ago, or never."""
+        # Where the machine sleeps, the monotonic clock stands still, and the lease runs out all the same.
+        return time.monotonic() >= self._at or self._on is None or workspace.now() >= self._on
+
+    def beat(self, workspace: Workspace, note: Callable[[Session, RunnerLease], None] | None = None) -> None:
+        """Renew the lease; `note` adds to the same transaction.
 
         Raises:
             FencedError: another runner has taken over.
         """
-        # Where the machine sleeps, the monotonic clock stands still, and the lease runs out all the same.
-        if time.monotonic() < self._at and self._on is not None and workspace.now() < self._on:
-            return
         settings = workspace.settings.runner
         with workspace.state.write("heartbeat") as tx:
-            hold(tx, self._me).lease_until = workspace.now() + settings.lease
+            row = hold(tx, self._me)
+            row.lease_until = workspace.now() + settings.lease
+            if note is not None:
+                note(tx, row)
         self._at = time.monotonic() + settings.heartbeat.total_seconds()
         self._on = workspace.now() + settings.heartbeat
 

@@ -9,7 +9,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
+import psutil
 from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
 
 from quarterdeck import processes
 from quarterdeck.database import ChangeWatch
@@ -17,10 +19,13 @@ from quarterdeck.errors import FencedError, QuarterdeckError
 from quarterdeck.pipelines import scheduling
 from quarterdeck.runner import lease
 from quarterdeck.runner.attempts import Attempts
+from quarterdeck.runner.job import RunnerLease
+from quarterdeck.runner.metering import usage_of
 from quarterdeck.runner.narration import say
 from quarterdeck.runner.processes import ForkServer
 from quarterdeck.runner.reactions import react
 from quarterdeck.runner.scheduler import Scheduler
+from quarterdeck.runner.watchman import DiskWatch, SignOfLife
 from quarterdeck.runner.worker import OpenWorkspace
 from quarterdeck.settings import load_settings
 from quarterdeck.workspace import Workspace
@@ -30,6 +35,7 @@ STANDBY_SECONDS = 0.5
 TROUBLE_SECONDS = 1.0
 TROUBLE = (QuarterdeckError, OSError, OperationalError, sqlite3.OperationalError)
 """What passes when somebody lets go of a lock or makes room on the disk."""
+SCHEDULE_EVENTS = ("schedule.changed", "schedule.paused", "schedule.resumed")
 CHECKPOINT_SECONDS = 30.0
 # A smaller log is not worth holding the write lock for.
 CHECKPOINT_BYTES = 1 << 20
@@ -99,6 +105,8 @@ class Runner:
         self._settings_mark = self._mark_of_settings()
         self._schedules_are_stale = False
         self._heart = lease.Heartbeat(self._me)
+        self._disk = DiskWatch()
+        self._sign_of_life = SignOfLife()
         self._checkpoint_at = 0.0
 
     def work(self) -> None:
@@ -109,7 +117,7 @@ class Runner:
             QuarterdeckError: the fork server cannot be warmed.
         """
         try:
-            self._attempts.recover()
+            self._attempts.recover(self._beat_if_due)
             self._wait_until_warm()
             scheduling.synchronise(self._workspace)
             self._scheduler.start()
@@ -128,19 +136,17 @@ class Runner:
         with ThreadPoolExecutor(1, "warm-up") as pool:
             checked = pool.submit(self._fork_server.check)
             while not wait([checked], timeout=LOOK_SECONDS).done:
-                self._heart.beat_if_due(self._workspace)
+                self._beat_if_due()
             checked.result()
 
     def _go_round(self) -> None:
-        next_second, unfinished = 0.0, False
+        next_second, unfinished = 0.0, True
         while not self._stop.is_set:
             try:
                 news = self._watch.changed() or unfinished
                 unfinished = True
                 if news:
-                    self._schedules_are_stale = True
-                    while react(self._workspace):
-                        pass
+                    self._read_events()
                 news = self._attempts.reap() or news
                 if time.monotonic() >= next_second:
                     next_second = time.monotonic() + 1.0
@@ -158,22 +164,41 @@ class Runner:
                 time.sleep(TROUBLE_SECONDS)
             self._attempts.wait(LOOK_SECONDS)
 
+    def _read_events(self) -> None:
+        while batch := react(self._workspace):
+            self._schedules_are_stale |= any(event.kind.startswith(SCHEDULE_EVENTS) for event in batch)
+        if self._schedules_are_stale:
+            self._scheduler.reconcile()
+            self._schedules_are_stale = False
+
     def _each_second(self) -> None:
-        self._heart.beat_if_due(self._workspace)
+        self._beat_if_due()
+        self._sign_of_life.send_if_due(self._workspace)
         mark = self._mark_of_settings()
         if mark != self._settings_mark:
             self._reload_settings()
             self._settings_mark = mark
-        if self._schedules_are_stale:
-            self._scheduler.reconcile()
-            self._schedules_are_stale = False
         self._scheduler.look()
+        self._disk.look(self._workspace)
         self._attempts.fence_strays()
         self._attempts.bury_the_rest()
+        self._attempts.end_floods()
         if time.monotonic() >= self._checkpoint_at:
             self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
             for database in (self._workspace.state, self._workspace.traffic):
                 database.checkpoint(from_bytes=CHECKPOINT_BYTES)
+
+    def _beat_if_due(self) -> None:
+        if not self._heart.is_due(self._workspace):
+            return
+        # The fork server and its helper are children; the jobs are the fork server's.
+        usage = usage_of([self._me.pid, *(child.pid for child in psutil.Process().children())])
+
+        def note(tx: Session, row: RunnerLease) -> None:
+            row.cpu_seconds, row.memory_bytes = usage.cpu_seconds, usage.memory_bytes
+            self._attempts.note_usage(tx)
+
+        self._heart.beat(self._workspace, note)
 
     def _mark_of_settings(self) -> tuple[int, int] | None:
         try:
@@ -191,5 +216,4 @@ class Runner:
         self._workspace = dataclasses.replace(self._workspace, settings=settings)
         self._attempts.workspace = self._scheduler.workspace = self._workspace
         scheduling.synchronise(self._workspace)
-        self._schedules_are_stale = True
         say("runner", "settings reloaded")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+
+from quarterdeck import logs
 
 
-def say(who: str, message: str) -> None:
-    """One line, at once: it must be in the log even if the process is killed in the next moment."""
+def say(who: str, message: str, *, level: str = "INFO") -> None:
+    """One line, at once: it must be in the log even if the process is killed in the next moment.
+
+    In a file it has its time and `level`; on a terminal it has not.
+    """
     # On a full disk, or without the terminal, it goes unsaid: that is no reason to end what runs.
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"{who}: {message}\n")
-        sys.stderr.flush()
+        logs.tell(level, f"{who}: {message}")

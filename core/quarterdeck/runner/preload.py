@@ -29,11 +29,14 @@ import quarterdeck.monitoring.notification
 import quarterdeck.monitoring.reporting
 import quarterdeck.pipelines.execution
 import quarterdeck.runner.worker
+from quarterdeck.pipelines.provenance import environment
 
 __all__ = ["numpy", "pandas", "pyarrow", "quarterdeck", "scipy", "sklearn", "skops"]
 
 # The first transaction of a process would do this, at 15 ms for each job.
 configure_mappers()
+# And each run would read the metadata of every installed package.
+environment()
 
 if threading.active_count() != 1:
     names = ", ".join(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())

@@ -7,19 +7,23 @@ import multiprocessing
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 from quarterdeck.errors import QuarterdeckError
-from quarterdeck.processes import group_members, kill_group
+from quarterdeck.processes import group_members, identity_of, kill_group
 from quarterdeck.runner import worker
 from quarterdeck.runner.job import Job
+from quarterdeck.runner.metering import Usage, usage_of_group
 
 STOP_GRACE_SECONDS = 10.0
 DEATH_PATIENCE_SECONDS = 5.0
 PRELOAD_PATIENCE_SECONDS = 120.0
+METER_SECONDS = 2.0
+LIMITED_METER_SECONDS = 0.2
+"""How often the memory of a job with a limit is looked at."""
 
 
 @dataclass(slots=True)
@@ -30,8 +34,17 @@ class RunningJob:
     attempt: int
     subject: str
     process: ForkServerProcess
+    timeout_seconds: float | None = None
+    memory_limit_bytes: int | None = None
+    started: float = field(default_factory=time.monotonic)
+    """On the monotonic clock, as all moments here."""
     stop_by: float | None = None
-    """When, on the monotonic clock, a process that was asked to stop is killed."""
+    """When a process that was asked to stop is killed."""
+    verdict: str | None = None
+    """Why the runner ended it: the error of its attempt."""
+    usage: Usage | None = None
+    peak_memory_bytes: int = 0
+    metered: float = 0.0
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the job's whole group, if its process still lives."""
@@ -49,6 +62,34 @@ class RunningJob:
         """SIGTERM now; SIGKILL is due in ten seconds."""
         self.stop_by = time.monotonic() + STOP_GRACE_SECONDS
         self.signal(signal.SIGTERM)
+
+    def hold_to_limits(self) -> None:
+        """End it when it takes longer or needs more memory than it may."""
+        now = time.monotonic()
+        limit = self.timeout_seconds
+        if self.verdict is None and limit is not None and now - self.started > limit:
+            self.verdict = f"It ran longer than its timeout of {limit:g} s and was ended."
+            self.ask_to_stop()
+        if now - self.metered >= (METER_SECONDS if self.memory_limit_bytes is None else LIMITED_METER_SECONDS):
+            self.metered = now
+            self._meter()
+
+    def kill_because(self, verdict: str) -> None:
+        """End it at once: what asks politely would give it time to take the rest of the memory or of the disk."""
+        if self.verdict is None:
+            self.verdict = verdict
+            self.signal(signal.SIGKILL)
+
+    def _meter(self) -> None:
+        identity = identity_of(self.process.pid or 0)
+        if identity is None:
+            return
+        self.usage = usage_of_group((identity.pid, identity.started, identity.boot_id))
+        self.peak_memory_bytes = max(self.peak_memory_bytes, self.usage.memory_bytes)
+        limit = self.memory_limit_bytes
+        if limit is not None and self.usage.memory_bytes > limit:
+            used, allowed = (f"{size / 1e6:,.0f} MB" for size in (self.usage.memory_bytes, limit))
+            self.kill_because(f"Its processes used {used} of memory, and its limit is {allowed}: they were killed.")
 
 
 class ForkServer:
@@ -95,7 +136,7 @@ class ForkServer:
             target=worker.work, args=(root, self._open_workspace, job.id, job.attempt), name=f"job-{job.id}"
         )
         process.start()
-        return RunningJob(job.id, job.attempt, job.subject, process)
+        return RunningJob(job.id, job.attempt, job.subject, process, job.timeout_seconds, job.memory_limit_bytes)
 
 
 def recorded_group(job: Job) -> tuple[int, float, str] | None:

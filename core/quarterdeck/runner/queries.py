@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import case
+from sqlalchemy import case, func
 from sqlmodel import Session, col, select
 
-from quarterdeck.errors import NotFoundError
+from quarterdeck.pipelines.run import RunStep, StepState
 from quarterdeck.processes import is_alive
-from quarterdeck.runner import lease
-from quarterdeck.runner.job import Job, JobState
+from quarterdeck.runner import admission, lease
+from quarterdeck.runner.admission import Admission
+from quarterdeck.runner.control import find_job
+from quarterdeck.runner.job import Job, JobKind, JobState
 from quarterdeck.workspace import Workspace
 
 
@@ -26,14 +29,28 @@ class JobRow:
     state: str
     attempt: int
     max_attempts: int
+    failures: int
+    retries: int
+    priority: int
+    pool: str | None
+    pipeline: str | None
+    schedule: str | None
+    tick: datetime | None
+    timeout_seconds: float | None
+    memory_limit_bytes: int | None
+    cpu_seconds: float | None
+    memory_bytes: int | None
+    peak_memory_bytes: int | None
     created_at: datetime
     not_before: datetime
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_by: str | None
     error: str | None
-    waits_for: str | None
+    waiting: str | None
     """Why a queued job does not run yet."""
+    progress: tuple[int, int] | None
+    """Of a running run: how many of its steps are done, and how many it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +60,10 @@ class RunnerState:
     alive: bool
     pid: int | None
     since: datetime | None
+    cpu_seconds: float = 0.0
+    """Of the runner and its fork server since they started, at the last heartbeat."""
+    memory_bytes: int = 0
+    """Their proportional set sizes at the last heartbeat."""
 
 
 def jobs(workspace: Workspace, limit: int = 200, active_first: bool = True) -> list[JobRow]:
@@ -51,18 +72,30 @@ def jobs(workspace: Workspace, limit: int = 200, active_first: bool = True) -> l
     if active_first:
         query = query.order_by(case({JobState.RUNNING: 0, JobState.QUEUED: 1}, value=col(Job.state), else_=2))
     with workspace.state.read() as tx:
-        alive = _state(tx).alive
-        return [_row(workspace, job, alive) for job in tx.exec(query.order_by(col(Job.id).desc()).limit(limit))]
+        found = tx.exec(query.order_by(col(Job.id).desc()).limit(limit)).all()
+        return _rows(tx, workspace, found)
 
 
 def job(workspace: Workspace, job_id: int) -> JobRow:
     """One job.
 
     Raises:
-        NotFoundError: there is none with that number.
+        NotFoundError: there is no such job.
     """
     with workspace.state.read() as tx:
-        return _row(workspace, _find(tx, job_id), _state(tx).alive)
+        return _rows(tx, workspace, [find_job(tx, job_id)])[0]
+
+
+def last_results(workspace: Workspace, limit: int = 10) -> dict[str, list[str]]:
+    """For each schedule the states of its newest jobs, oldest first."""
+    place = func.row_number().over(partition_by=col(Job.schedule), order_by=col(Job.id).desc()).label("place")
+    newest = select(Job.id, Job.schedule, Job.state, place).where(col(Job.schedule).is_not(None)).subquery()
+    query = select(newest.c.schedule, newest.c.state).where(newest.c.place <= limit).order_by(newest.c.id)
+    results: dict[str, list[str]] = {}
+    with workspace.state.read() as tx:
+        for schedule, state in tx.exec(query):
+            results.setdefault(schedule, []).append(state)
+    return results
 
 
 def runner_state(workspace: Workspace) -> RunnerState:
@@ -78,7 +111,7 @@ def job_log_path(workspace: Workspace, job_id: int) -> Path | None:
         NotFoundError: there is no such job.
     """
     with workspace.state.read() as tx:
-        log = _find(tx, job_id).log
+        log = find_job(tx, job_id).log
     return workspace.logs / log if log else None
 
 
@@ -89,46 +122,47 @@ def run_log_path(workspace: Workspace, run_id: int) -> Path | None:
     return workspace.logs / log if log else None
 
 
-def _find(tx: Session, job_id: int) -> Job:
-    job = tx.get(Job, job_id)
-    if job is None:
-        raise NotFoundError(f"There is no job {job_id}. `quarterdeck jobs` lists them.")
-    return job
-
-
 def _state(tx: Session) -> RunnerState:
     row = lease.holder(tx)
     if row is None:
         return RunnerState(False, None, None)
-    return RunnerState(is_alive(lease.identity_of(row)), row.pid, row.started_at)
+    alive = is_alive(lease.identity_of(row))
+    return RunnerState(alive, row.pid, row.started_at, row.cpu_seconds, row.memory_bytes)
 
 
-def _row(workspace: Workspace, job: Job, runner_alive: bool) -> JobRow:
-    assert job.id is not None
-    return JobRow(
-        id=job.id,
-        kind=job.kind,
-        subject=job.subject,
-        state=job.state,
-        attempt=job.attempt,
-        max_attempts=job.max_attempts,
-        created_at=job.created_at,
-        not_before=job.not_before,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        cancel_requested_by=job.cancel_requested_by,
-        error=job.error,
-        waits_for=_waits_for(workspace, job, runner_alive),
+def _rows(tx: Session, workspace: Workspace, found: Sequence[Job]) -> list[JobRow]:
+    runner_alive, closed, steps = _state(tx).alive, admission.look(tx, workspace), _progress(tx, found)
+    derived = {"id", "waiting", "progress"}
+    names = [field.name for field in fields(JobRow) if field.name not in derived]
+    return [
+        JobRow(
+            id=job.id or 0,
+            waiting=_waiting(workspace, job, runner_alive, closed),
+            progress=steps.get(job.id or 0),
+            **{name: getattr(job, name) for name in names},
+        )
+        for job in found
+    ]
+
+
+def _progress(tx: Session, found: Sequence[Job]) -> dict[int, tuple[int, int]]:
+    runs = {
+        int(job.payload["run"]): job.id or 0
+        for job in found
+        if job.kind is JobKind.RUN and job.state is JobState.RUNNING
+    }
+    done = func.sum(case((col(RunStep.state) == StepState.SUCCEEDED, 1), else_=0))
+    query = (
+        select(RunStep.run_id, done, func.count()).where(col(RunStep.run_id).in_(runs)).group_by(col(RunStep.run_id))
     )
+    return {runs[run]: (ended, total) for run, ended, total in tx.exec(query)} if runs else {}
 
 
-def _waits_for(workspace: Workspace, job: Job, runner_alive: bool) -> str | None:
+def _waiting(workspace: Workspace, job: Job, runner_alive: bool, closed: Admission) -> str | None:
     if job.state is not JobState.QUEUED:
         return None
     if not runner_alive:
         return "no runner: start one with `quarterdeck up`"
-    if job.process_group is not None:
-        return "the end of its last attempt's processes"
     if job.not_before > workspace.now():
-        return f"{job.not_before:%H:%M:%S} UTC, to try again" if job.attempt else f"{job.not_before:%H:%M:%S} UTC"
-    return "a free place"
+        return f"tried again at {job.not_before:%H:%M:%S} UTC"
+    return closed.obstacle(job) or "its turn comes next"

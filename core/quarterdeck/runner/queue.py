@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,15 +10,14 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from quarterdeck.errors import FencedError
-from quarterdeck.pipelines.ending import LAST_WRITE_PATIENCE_SECONDS
 from quarterdeck.processes import ProcessIdentity
-from quarterdeck.runner import lease
+from quarterdeck.runner import admission, lease
 from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.terms import Terms
 from quarterdeck.workspace import Workspace
 
 FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 600.0
-ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST})
 
 
 def enqueue(
@@ -27,11 +27,15 @@ def enqueue(
     key: str,
     subject: str,
     payload: Mapping[str, Any],
+    terms: Terms,
     *,
-    not_before: datetime | None = None,
-    max_attempts: int = 2,
+    schedule: str | None = None,
+    tick: datetime | None = None,
 ) -> bool:
-    """Insert a job; False when there is, or ever was, one with this `key`."""
+    """Insert a job; False when there is, or ever was, one with this `key`.
+
+    `schedule` and `tick` name the schedule that asked for it, and the moment for which that fired.
+    """
     if tx.exec(select(Job.id).where(Job.key == key)).first() is not None:
         return False
     now = workspace.now()
@@ -42,9 +46,11 @@ def enqueue(
             subject=subject,
             payload=dict(payload),
             state=JobState.QUEUED,
-            max_attempts=max_attempts,
-            not_before=not_before or now,
+            schedule=schedule,
+            tick=tick,
+            not_before=now,
             created_at=now,
+            **terms.columns(),
         )
     )
     tx.flush()
@@ -52,34 +58,38 @@ def enqueue(
 
 
 def claim(workspace: Workspace, me: ProcessIdentity) -> Job | None:
-    """Take the oldest job that is due, as a new attempt under the runner `me`; None when there is none.
+    """Take a job that is due and may start, as a new attempt under the runner `me`; None when there is none.
 
-    A job whose recorded process group has not been seen dead is not claimed: two attempts never run at once.
+    The highest priority goes first, then what is due for longest. A job whose recorded process group has not been
+    seen dead is not claimed: two attempts never run at once.
 
     Raises:
         FencedError: another runner has taken over.
     """
     now = workspace.now()
-    due = (
-        select(Job)
-        .where(Job.state == JobState.QUEUED, col(Job.process_group).is_(None), col(Job.not_before) <= now)
-        .order_by(col(Job.not_before), col(Job.id))
-        .limit(1)
-    )
     # A look first: an idle runner must not stand in the way of those who write.
     with workspace.state.read() as tx:
-        if tx.exec(due).first() is None:
+        if _next_due(tx, workspace, now) is None:
             return None
     with workspace.state.write("claim") as tx:
         lease.hold(tx, me)
-        job = tx.exec(due).first()
+        job = _next_due(tx, workspace, now)
         if job is None:
             return None
         job.state = JobState.RUNNING
         job.attempt += 1
         job.started_at, job.finished_at = now, None
         job.error = None
+        job.cpu_seconds = job.memory_bytes = job.peak_memory_bytes = None
     return job
+
+
+def _next_due(tx: Session, workspace: Workspace, now: datetime) -> Job | None:
+    queued = select(Job).where(Job.state == JobState.QUEUED, col(Job.not_before) <= now)
+    if tx.exec(queued.limit(1)).first() is None:
+        return None
+    order = (col(Job.priority).desc(), col(Job.not_before), col(Job.id))
+    return tx.exec(queued.where(*admission.look(tx, workspace).open_jobs()).order_by(*order).limit(1)).first()
 
 
 def fence_for(job_id: int, attempt: int) -> Callable[[Session], None]:
@@ -89,7 +99,7 @@ def fence_for(job_id: int, attempt: int) -> Callable[[Session], None]:
     """
 
     def fence(tx: Session) -> None:
-        _own(tx, job_id, attempt)
+        own(tx, job_id, attempt)
 
     return fence
 
@@ -101,26 +111,37 @@ def record_process(workspace: Workspace, job_id: int, attempt: int, leader: Proc
         FencedError: the attempt was given up in the meantime.
     """
     with workspace.state.write("start job") as tx:
-        job = _own(tx, job_id, attempt)
+        job = own(tx, job_id, attempt)
         job.process_group, job.process_started, job.boot_id = leader.pid, leader.started, leader.boot_id
         job.log = log
 
 
-def finish(
-    workspace: Workspace, job_id: int, attempt: int, state: JobState, error: str | None = None, *, retry: bool = False
-) -> None:
-    """End an attempt; with `retry` a failed one goes back to the queue, later each time, while attempts are left.
+def own(tx: Session, job_id: int, attempt: int) -> Job:
+    """The job, if this attempt of it is still under way.
 
     Raises:
         FencedError: the attempt was given up in the meantime.
     """
-    with workspace.state.write("finish job", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
-        job = _own(tx, job_id, attempt)
-        if retry and state is JobState.FAILED and job.attempt < job.max_attempts:
-            _queue_later(job, workspace.now())
-        else:
-            end(job, state, workspace.now())
-        job.error = error
+    job = tx.get(Job, job_id)
+    if job is None or job.attempt != attempt or job.state is not JobState.RUNNING:
+        raise FencedError(
+            f"Attempt {attempt} of job {job_id} was given up and another one may be running: its writes are no longer "
+            "taken. `quarterdeck jobs` shows what became of it."
+        )
+    return job
+
+
+def fail(job: Job, at: datetime, error: str) -> bool:
+    """End an attempt that failed; True when it is tried again, later each time, because failures are left."""
+    job.failures += 1
+    again = job.failures <= job.retries
+    if again:
+        job.max_attempts += 1  # Attempts are for processes that die.
+        _queue_later(job, at, job.failures)
+    else:
+        end(job, JobState.DEAD if job.retries else JobState.FAILED, at)
+    job.error = error
+    return again
 
 
 def give_up(job: Job, at: datetime, error: str, *, spend: bool = True) -> None:
@@ -131,7 +152,7 @@ def give_up(job: Job, at: datetime, error: str, *, spend: bool = True) -> None:
     if not spend:
         job.max_attempts += 1
     if job.attempt < job.max_attempts:
-        _queue_later(job, at)
+        _queue_later(job, at, job.attempt)
     else:
         end(job, JobState.LOST, at)
     job.error = error
@@ -158,17 +179,8 @@ def running(tx: Session) -> list[Job]:
     return list(tx.exec(select(Job).where(Job.state == JobState.RUNNING)))
 
 
-def _queue_later(job: Job, at: datetime) -> None:
-    # The exponent has an end: attempts that are not spent go on for weeks.
-    delay = min(FIRST_RETRY_SECONDS * 2 ** min(job.attempt - 1, 16), LONGEST_RETRY_SECONDS)
-    job.state, job.not_before = JobState.QUEUED, at + timedelta(seconds=delay)
-
-
-def _own(tx: Session, job_id: int, attempt: int) -> Job:
-    job = tx.get(Job, job_id)
-    if job is None or job.attempt != attempt or job.state is not JobState.RUNNING:
-        raise FencedError(
-            f"Attempt {attempt} of job {job_id} was given up and another one may be running: its writes are no longer "
-            "taken. `quarterdeck jobs` shows what became of it."
-        )
-    return job
+def _queue_later(job: Job, at: datetime, times: int) -> None:
+    # The exponent has an end: attempts that are not spent go on for weeks. The jitter keeps what failed together,
+    # because one receiver was down, from coming back together.
+    delay = min(FIRST_RETRY_SECONDS * 2 ** min(times - 1, 16), LONGEST_RETRY_SECONDS)
+    job.state, job.not_before = JobState.QUEUED, at + timedelta(seconds=random.uniform(delay / 2, delay))

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, select
 
-from quarterdeck import events
+from quarterdeck import events, freezing
 from quarterdeck.errors import BusyError, DiskError
 from quarterdeck.events import Event
 from quarterdeck.monitoring.alert import AlertKind, Severity
-from quarterdeck.pipelines import ending
+from quarterdeck.pipelines import pausing
 from quarterdeck.pipelines.schedule import Schedule
-from quarterdeck.runner import lease, queue, scheduler
-from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.pipelines.submission import MANUAL
+from quarterdeck.runner import control, lease, queue, ticking
+from quarterdeck.runner.job import Job, JobKind
+from quarterdeck.runner.terms import terms_of, terms_of_run
 from quarterdeck.workspace import Workspace
 
 BATCH = 200
-NOTIFY_ATTEMPTS = 8
+NOTIFY_RETRIES = 7
 _POLICY = "policy"
 _DELIVERY = ("deployment.deployed", "deployment.rolled_back", "deployment.undone")
 
 
-def react(workspace: Workspace) -> int:
-    """Deal with the events that came since the last look; returns how many there were.
+def react(workspace: Workspace) -> Sequence[Event]:
+    """Deal with the events that came since the last look, and return them; at most a batch.
 
     What joins our transaction is written together with the cursor, so it happens once. Verbs with a transaction of
     their own come before it and are safe to repeat. An event whose reaction fails is told of and left behind: one
@@ -37,7 +39,7 @@ def react(workspace: Workspace) -> int:
         seen = row.events_read if row else 0
         batch = events.after(tx, seen, BATCH)
     if row is None or not batch:
-        return 0
+        return ()
     failures: list[tuple[Event, Exception]] = []
     for event in batch:
         for verb in _VERBS.get(event.kind, ()):
@@ -45,14 +47,14 @@ def react(workspace: Workspace) -> int:
     with workspace.state.write("react") as tx:
         row = lease.holder(tx)
         if row is None or row.events_read != seen:
-            return 0  # Another runner took over and dealt with these.
+            return ()  # Another runner took over and dealt with these.
         for event in batch:
             if event.kind in _INSERTS:
                 _guarded(partial(_insert, tx, workspace, event), event, failures)
         for event, error in failures:
             workspace.record(tx, "reaction.failed", event.subject, {"event": event.id, "error": str(error)})
         row.events_read = batch[-1].id or seen
-    return len(batch)
+    return batch
 
 
 def _guarded(action: Callable[[], None], event: Event, failures: list[tuple[Event, Exception]]) -> None:
@@ -76,27 +78,25 @@ def _number(event: Event) -> int:
 
 
 def _queue_run(tx: Session, workspace: Workspace, event: Event) -> None:
-    queue.enqueue(tx, workspace, JobKind.RUN, event.subject, event.subject, {"run": _number(event)})
+    if str(event.data["trigger"]).startswith(ticking.TRIGGER):
+        return  # The tick that asked for it has queued it in its own transaction.
+    terms = terms_of_run(workspace, str(event.data["pipeline"]), automatic=event.data["trigger"] != MANUAL)
+    queue.enqueue(tx, workspace, JobKind.RUN, event.subject, event.subject, {"run": _number(event)}, terms)
 
 
 def _cancel_job(tx: Session, workspace: Workspace, event: Event) -> None:
     job = tx.exec(select(Job).where(Job.key == event.subject)).first()
-    if job is None:
-        return
-    if job.state is JobState.QUEUED:
-        queue.end(job, JobState.CANCELLED, workspace.now())
-        # The runner that was to end the run may be gone since; a run that has ended is left alone.
-        ending.mark_cancelled(tx, workspace, _number(event), event.actor)
-    if job.state is JobState.RUNNING:
-        # The loop sees it, and ends the process group.
-        job.cancel_requested_by = event.actor
+    if job is not None:
+        control.cancel_in(tx, workspace, job, event.actor)
 
 
 def _start_on_data(tx: Session, workspace: Workspace, event: Event) -> None:
     dataset = event.subject.removeprefix("data/").rpartition("@")[0]
+    paused = pausing.pauses(tx, "schedule")
     for row in tx.exec(select(Schedule).where(Schedule.on_data == dataset, col(Schedule.paused).is_(False))):
-        row.last_tick = event.at
-        scheduler.start_target(tx, workspace, row, trigger=event.subject, key=f"{row.name}@{event.subject}")
+        if row.name not in paused:
+            row.last_tick = event.at
+            ticking.start(tx, workspace, row, event.at, trigger=event.subject)
 
 
 def _notify(tx: Session, workspace: Workspace, event: Event) -> None:
@@ -106,8 +106,17 @@ def _notify(tx: Session, workspace: Workspace, event: Event) -> None:
     for url in workspace.settings.notifications.webhooks:
         # One for each alert, severity and receiver: a warning that becomes a page is worth telling again.
         key = f"notify:{event.subject}:{severity}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+        terms = terms_of(workspace, retries=NOTIFY_RETRIES)
         payload = {"alert": _number(event), "url": url}
-        queue.enqueue(tx, workspace, JobKind.NOTIFY, key, event.subject, payload, max_attempts=NOTIFY_ATTEMPTS)
+        queue.enqueue(tx, workspace, JobKind.NOTIFY, key, event.subject, payload, terms)
+
+
+def _tell_of_disk(tx: Session, workspace: Workspace, event: Event) -> None:
+    for url in workspace.settings.notifications.webhooks:
+        payload = {"event": event.id, "url": url}
+        key = f"notify:event/{event.id}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+        terms = terms_of(workspace, retries=NOTIFY_RETRIES)
+        queue.enqueue(tx, workspace, JobKind.NOTIFY, key, f"event/{event.id}", payload, terms)
 
 
 def _report(tx: Session, workspace: Workspace, event: Event) -> None:
@@ -115,12 +124,13 @@ def _report(tx: Session, workspace: Workspace, event: Event) -> None:
     told = event.data.get("severity") in (Severity.PAGE, Severity.WARNING)
     if told and event.data.get("kind") in (AlertKind.DRIFT, AlertKind.MISSING):
         key = f"report:{event.subject}"
-        queue.enqueue(tx, workspace, JobKind.REPORT, key, event.subject, {"alert": _number(event)})
+        payload = {"alert": _number(event)}
+        queue.enqueue(tx, workspace, JobKind.REPORT, key, event.subject, payload, terms_of(workspace))
 
 
 def _queue_replay(tx: Session, workspace: Workspace, event: Event) -> None:
-    replay = _number(event)
-    queue.enqueue(tx, workspace, JobKind.REPLAY, f"replay/{replay}", f"replay/{replay}", {"replay": replay})
+    replay, subject = _number(event), event.subject
+    queue.enqueue(tx, workspace, JobKind.REPLAY, subject, subject, {"replay": replay}, terms_of(workspace))
 
 
 def _compare_with_known_good(workspace: Workspace, event: Event) -> None:
@@ -161,6 +171,11 @@ def _deploy_by_policy(workspace: Workspace, event: Event) -> None:
         # That it deployed an older version meanwhile is no decision against this one.
         if any(row.actor != _POLICY or row.data["version"] >= int(number) for row in tx.exec(later)):
             return
+        freeze = freezing.in_force(tx, workspace.now())
+        if freeze is not None:
+            data = {"version": int(number), "frozen_by": freeze.actor}
+            workspace.record(tx, "reaction.held", f"deployment/{name}", data, actor=_POLICY)
+            return
         rollout.deploy_in(tx, workspace, name, model=model, version=int(number), reason="gate passed", actor=_POLICY)
 
 
@@ -176,4 +191,6 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "alert.opened": (_notify, _report),
     "alert.escalated": (_notify, _report),
     "replay.requested": (_queue_replay,),
+    "disk.low": (_tell_of_disk,),
+    "disk.recovered": (_tell_of_disk,),
 }

@@ -1,40 +1,44 @@
-"""APScheduler with an in-memory store that mirrors the Schedule rows. A tick only puts a job into the queue."""
+"""The schedules of a workspace: Schedule rows mirrored into APScheduler, and ticks written to the queue."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from apscheduler.executors.base import BaseExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import SchedulerNotRunningError
 from apscheduler.triggers.base import BaseTrigger
 from sqlmodel import Session, col, select
 
 from quarterdeck.errors import QuarterdeckError
-from quarterdeck.pipelines import submission
-from quarterdeck.pipelines.schedule import Schedule, Target
-from quarterdeck.runner import queue
-from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.pipelines import pausing
+from quarterdeck.pipelines.schedule import Misfire, Schedule
+from quarterdeck.runner import ticking
+from quarterdeck.runner.clockwork import Clockwork, Due
 from quarterdeck.runner.narration import say
 from quarterdeck.runner.triggers import Every, cron_trigger, fire_after
 from quarterdeck.workspace import Workspace
 
-MISFIRE_GRACE = timedelta(hours=1)
+ON_TIME = timedelta(seconds=30)
+"""A tick that is later than this was missed: nobody ran, the machine slept or the clock was set."""
+TICKS_IN_ONE_TRANSACTION = 50
+LONGEST_CATCH_UP = 1000
+"""Ticks of one schedule that `misfire = "each"` makes up for at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Mirrored:
     """What of a row decides when it fires. Rows in which only this is the same are left alone."""
 
-    id: int
     name: str
     cron: str | None
     every_seconds: float | None
     timezone: str
     paused: bool
     anchor: datetime
+    misfire: Misfire
+    grace: timedelta
 
     def trigger(self) -> BaseTrigger | None:
         """When it fires; None for a schedule that is paused or follows data instead of the clock."""
@@ -46,166 +50,172 @@ class _Mirrored:
             return Every(self.anchor, timedelta(seconds=self.every_seconds))
         return None
 
+    def to_fire(self, moments: Sequence[datetime], now: datetime) -> list[datetime]:
+        """Which of the moments that are due are fired, by the schedule's misfire policy and its grace."""
+        within = [moment for moment in moments if now - moment <= self.grace]
+        if self.misfire is Misfire.EACH:
+            return within[-LONGEST_CATCH_UP:]
+        if self.misfire is Misfire.SKIP:
+            within = [moment for moment in within if now - moment <= ON_TIME]
+        return within[-1:]
+
 
 class Scheduler:
     """Fires the ticks of a workspace, from a thread of its own."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._mirror: dict[int, _Mirrored] = {}
-        self._owed: dict[int, datetime] = {}
-        self._lock = threading.Lock()
-        self._scheduler = BackgroundScheduler(
-            timezone=UTC,
-            executors={"default": _Ticker(self)},
-            job_defaults={"coalesce": True, "misfire_grace_time": int(MISFIRE_GRACE.total_seconds())},
-        )
+        self._mirror: dict[int, tuple[_Mirrored, BaseTrigger | None]] = {}
+        self._owed: dict[int, list[datetime]] = {}
+        """Ticks that could not be written, by schedule."""
+        self._lock = threading.RLock()
+        self._clockwork = Clockwork(workspace.now, self._fire)
 
     def start(self) -> None:
-        """Mirror the rows, fire once for what was missed while nobody ran, and go on from there."""
-        self._scheduler.start()
+        """Mirror the rows, make up for what was missed while nobody ran, and go on from there."""
+        self._clockwork.start()
         self.reconcile()
 
     def stop(self) -> None:
-        self._scheduler.shutdown(wait=True)
+        try:
+            self._clockwork.shutdown(wait=True)
+        except SchedulerNotRunningError:
+            return  # It was never started: the runner failed before.
 
     def reconcile(self) -> None:
         """Follow the rows as they are now. A row that did not change keeps its place in time."""
         with self.workspace.state.read() as tx:
-            rows = {row.id: row for row in _mirrored(tx)}
-        for schedule_id in self._mirror.keys() - rows.keys():
-            self._drop(schedule_id)
-        changed = [row for row in rows.values() if self._mirror.get(row.id) != row]
-        for row in changed:
-            self._drop(row.id)
-            self._mirror[row.id] = row
-            try:
-                self._add(row)
-            except Exception:
-                del self._mirror[row.id]  # Seen as changed again at the next look.
-                raise
+            rows = _mirrored(tx)
+        with self._lock:
+            for schedule_id in self._mirror.keys() - rows.keys():
+                self._forget(schedule_id)
+            known = {schedule_id: mirrored for schedule_id, (mirrored, _) in self._mirror.items()}
+            changed = {schedule_id: row for schedule_id, row in rows.items() if known.get(schedule_id) != row}
+            triggers = {schedule_id: _trigger(row) for schedule_id, row in changed.items()}
+            for schedule_id, row in changed.items():
+                self._forget(schedule_id)
+                self._mirror[schedule_id] = (row, triggers[schedule_id])
+            self._begin(triggers)
 
     def look(self) -> None:
         """Called every second: the machine may have slept, or the clock may have been set, or a tick may be owed."""
         with self._lock:
-            owed = dict(self._owed)
-        for schedule_id, fire_time in owed.items():
-            self.fire(schedule_id, fire_time)
-        self._scheduler.wakeup()
+            owed, self._owed = self._owed, {}
+        if owed:
+            self._write(owed)
+        self._clockwork.wakeup()
 
-    def fire(self, schedule_id: int, fire_time: datetime) -> None:
-        """One tick. A tick that cannot be written now is owed and tried again."""
-        row = self._mirror.get(schedule_id)
-        following = row.trigger() if row else None
+    def _begin(self, triggers: dict[int, BaseTrigger | None]) -> None:
+        """Let new and changed schedules fire, first for what they missed."""
+        now, missed = self.workspace.now(), {}
+        with self.workspace.state.read() as tx:
+            for schedule_id, trigger in triggers.items():
+                row = tx.get(Schedule, schedule_id)
+                if row is not None and trigger is not None:
+                    due = missed_ticks(row, trigger, now)
+                    missed[schedule_id] = self._mirror[schedule_id][0].to_fire(due, now)
         try:
-            tick(self.workspace, schedule_id, fire_time, following)
-            with self._lock:
-                self._owed.pop(schedule_id, None)
-        except Exception as error:
-            with self._lock:
-                self._owed[schedule_id] = fire_time
-            say("runner", f"schedule {row.name if row else schedule_id}: {error}")
+            self._write_next(triggers, now)
+        except QuarterdeckError:
+            for schedule_id in triggers:
+                self._forget(schedule_id)  # Seen as changed again at the next look.
+            raise
+        for schedule_id, trigger in triggers.items():
+            if trigger is not None:
+                self._clockwork.put(schedule_id, trigger, now)
+        self._write({schedule_id: moments for schedule_id, moments in missed.items() if moments})
 
-    def _drop(self, schedule_id: int) -> None:
-        self._mirror.pop(schedule_id, None)
+    def _fire(self, due: Due) -> None:
+        # In the clockwork's thread.
+        now = self.workspace.now()
         with self._lock:
-            self._owed.pop(schedule_id, None)
-        if self._scheduler.get_job(str(schedule_id)) is not None:
-            self._scheduler.remove_job(str(schedule_id))
-
-    def _add(self, row: _Mirrored) -> None:
+            mirrored = {key: self._mirror[key] for key in due if key in self._mirror}
+        chosen = {key: row.to_fire(due[key], now) for key, (row, _) in mirrored.items()}
+        self._write({key: moments for key, moments in chosen.items() if moments})
+        left_out = {key: trigger for key, (_, trigger) in mirrored.items() if not chosen[key]}
         try:
-            trigger = row.trigger()
+            self._write_next(left_out, now)
         except QuarterdeckError as error:
-            say("runner", f"schedule {row.name}: {error}")
-            return
-        if trigger is None:
-            _note_next(self.workspace, row.id, None)
-            return
-        missed = missed_tick(self.workspace, row.id, trigger)
-        if missed is not None:
-            self.fire(row.id, missed)
-        _note_next(self.workspace, row.id, fire_after(trigger, self.workspace.now()))
-        self._scheduler.add_job(_nothing, trigger, id=str(row.id), replace_existing=True)
+            say("runner", str(error))  # What is shown as the next tick is behind; the tick itself is not.
+
+    def _write(self, due: Due) -> None:
+        """Put ticks into the queue, oldest first; what cannot be written now is owed and tried again."""
+        ticks = sorted((moment, schedule_id) for schedule_id, moments in due.items() for moment in moments)
+        for start in range(0, len(ticks), TICKS_IN_ONE_TRANSACTION):
+            batch = ticks[start : start + TICKS_IN_ONE_TRANSACTION]
+            try:
+                self._write_batch(batch)
+            except Exception as error:
+                with self._lock:
+                    for moment, schedule_id in ticks[start:]:
+                        self._owed.setdefault(schedule_id, []).append(moment)
+                say("runner", f"{len(ticks) - start} ticks of schedules wait to be written: {error}")
+                return
+
+    def _write_batch(self, ticks: Sequence[tuple[datetime, int]]) -> None:
+        with self.workspace.state.write("tick") as tx:
+            now = self.workspace.now()
+            ids = {schedule_id for _, schedule_id in ticks}
+            rows = {row.id: row for row in tx.exec(select(Schedule).where(col(Schedule.id).in_(ids)))}
+            for moment, schedule_id in ticks:
+                row = rows.get(schedule_id)
+                if row is None or row.paused:
+                    continue
+                ticking.fire(tx, self.workspace, row, moment)
+                _, trigger = self._mirror.get(schedule_id, (None, None))
+                row.next_tick = fire_after(trigger, max(moment, now)) if trigger else None
+
+    def _write_next(self, triggers: dict[int, BaseTrigger | None], now: datetime) -> None:
+        """Note when each fires next, where that is not what its row says."""
+        following = {key: fire_after(trigger, now) if trigger else None for key, trigger in triggers.items()}
+        with self.workspace.state.read() as tx:
+            rows = [tx.get(Schedule, key) for key in following]
+            stale = [row.id for row in rows if row is not None and row.next_tick != following[row.id or 0]]
+        if stale:
+            with self.workspace.state.write("schedule") as tx:
+                for key in stale:
+                    row = tx.get(Schedule, key)
+                    if row is not None:
+                        row.next_tick = following[key or 0]
+
+    def _forget(self, schedule_id: int) -> None:
+        self._mirror.pop(schedule_id, None)
+        self._owed.pop(schedule_id, None)
+        self._clockwork.drop(schedule_id)
 
 
-class _Ticker(BaseExecutor):  # type: ignore[misc]  # APScheduler is not typed
-    """Runs ticks in the scheduler's thread, and tells them for which moment they are: APScheduler's own do not."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        super().__init__()
-        self._target = scheduler
-
-    def submit_job(self, job: Any, run_times: list[datetime]) -> None:
-        self._do_submit_job(job, run_times)
-
-    def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
-        fire_time = run_times[-1].astimezone(UTC)
-        if datetime.now(UTC) - fire_time <= MISFIRE_GRACE:
-            self._target.fire(int(job.id), fire_time)
-
-
-def tick(workspace: Workspace, schedule_id: int, fire_time: datetime, trigger: BaseTrigger | None = None) -> bool:
-    """Put the work of one tick into the queue; False when that tick, or a later one, was there already.
-
-    The work and the note of the tick are one transaction, so a tick happens once whoever repeats it.
-    """
-    with workspace.state.write("tick") as tx:
-        row = tx.get(Schedule, schedule_id)
-        if row is None or row.paused or (row.last_tick is not None and row.last_tick >= fire_time):
-            return False
-        row.last_tick = fire_time
-        row.next_tick = fire_after(trigger, max(fire_time, workspace.now())) if trigger else None
-        return start_target(tx, workspace, row, trigger=f"schedule/{row.name}", key=f"{row.name}@{fire_time:%FT%TZ}")
-
-
-def start_target(tx: Session, workspace: Workspace, row: Schedule, *, trigger: str, key: str) -> bool:
-    """Queue what a schedule starts: a run of its pipeline, or a look of its monitor unless one is under way."""
-    if row.target_kind is Target.PIPELINE:
-        run = submission.submit_in(tx, workspace, row.target, row.parameters, trigger=trigger, actor=row.name)
-        return queue.enqueue(tx, workspace, JobKind.RUN, run.reference, run.reference, {"run": run.id})
-    subject = f"monitor/{row.target}"
-    under_way = select(Job.id).where(Job.subject == subject, col(Job.state).in_([JobState.QUEUED, JobState.RUNNING]))
-    if tx.exec(under_way).first() is not None:
-        return False
-    return queue.enqueue(tx, workspace, JobKind.MONITOR, key, subject, {"monitor": row.target}, max_attempts=1)
-
-
-def missed_tick(workspace: Workspace, schedule_id: int, trigger: BaseTrigger) -> datetime | None:
-    """The last tick that should have happened within the grace and did not, by the row's own anchor and last tick."""
-    now = workspace.now()
-    with workspace.state.read() as tx:
-        row = tx.get(Schedule, schedule_id)
-    if row is None:
-        return None
-    since = max(row.anchor, row.last_tick or row.anchor, now - MISFIRE_GRACE)
-    fire, missed = fire_after(trigger, since), None
+def missed_ticks(row: Schedule, trigger: BaseTrigger, now: datetime) -> list[datetime]:
+    """The ticks within the grace that should have happened and did not, by the row's own anchor and last tick."""
+    since = max(row.anchor, row.last_tick or row.anchor, now - timedelta(seconds=row.grace_seconds))
+    if isinstance(trigger, Every):
+        since = max(since, now - LONGEST_CATCH_UP * trigger.interval)
+    fire, missed = fire_after(trigger, since), list[datetime]()
     while fire is not None and fire <= now:
-        missed, fire = fire, trigger.get_next_fire_time(fire, fire)
-    return missed.astimezone(UTC) if missed else None
+        missed.append(fire.astimezone(UTC))
+        fire = trigger.get_next_fire_time(fire, fire)
+    return missed
 
 
-def _note_next(workspace: Workspace, schedule_id: int, moment: datetime | None) -> None:
-    with workspace.state.write("schedule") as tx:
-        row = tx.get(Schedule, schedule_id)
-        if row is not None:
-            row.next_tick = moment
+def _trigger(row: _Mirrored) -> BaseTrigger | None:
+    try:
+        return row.trigger()
+    except QuarterdeckError as error:
+        say("runner", f"schedule {row.name}: {error}")
+        return None
 
 
-def _mirrored(tx: Session) -> list[_Mirrored]:
-    rows = tx.exec(
-        select(
-            Schedule.id,
-            Schedule.name,
-            Schedule.cron,
-            Schedule.every_seconds,
-            Schedule.timezone,
-            Schedule.paused,
-            Schedule.anchor,
-        )  # type: ignore[call-overload]  # SQLModel's select() is typed for four columns at most
-    )
-    return [_Mirrored(*row) for row in rows]
-
-
-def _nothing() -> None:
-    """APScheduler wants a function for each job; the ticker needs only the job's id and time."""
+def _mirrored(tx: Session) -> dict[int, _Mirrored]:
+    paused = pausing.pauses(tx, "schedule")
+    return {
+        row.id or 0: _Mirrored(
+            name=row.name,
+            cron=row.cron,
+            every_seconds=row.every_seconds,
+            timezone=row.timezone,
+            paused=row.paused or row.name in paused,
+            anchor=row.anchor,
+            misfire=row.misfire,
+            grace=timedelta(seconds=row.grace_seconds),
+        )
+        for row in tx.exec(select(Schedule))
+    }

@@ -1,97 +1,54 @@
-"""`quarterdeck up`: keeps one runner and the gateway's workers running, and holds the gateway's address for them."""
+"""`quarterdeck up`: keeps one runner and the gateway's workers running, and holds the gateway's address for them.
+
+This process lives as long as the machine does, so it stays small: it imports the standard library and little else.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
-import select
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from quarterdeck.errors import RefusedError, UsageError
-from quarterdeck.processes import ProcessIdentity, here, identity_of, is_alive
+from quarterdeck.errors import UsageError
+from quarterdeck.processes import here, is_alive, kill_group
+from quarterdeck.runner.children import Child
+from quarterdeck.runner.health import GatewayHealth, Patience, RanTime, RunnerHealth
 from quarterdeck.runner.narration import say
-from quarterdeck.settings import Settings
-from quarterdeck.workspace import STATE_FOLDER
+from quarterdeck.runner.notifying import Notifying
+from quarterdeck.runner.supervision import Health, Supervision, only_one, read_supervision, write_supervision
+from quarterdeck.runner.waking import Alarm
 
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 1.0
+SHORT_LOOK_SECONDS = 0.05
 STOP_SECONDS = 10.0
-FIRST_DELAY_SECONDS = 0.1
-LONGEST_DELAY_SECONDS = 10.0
-HEALTHY_SECONDS = 30.0
 BACKLOG = 2048
 """Connections that wait while a killed gateway worker is replaced."""
 
 
-@dataclass(slots=True)
-class Child:
-    """A process that is kept running."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be kept running, as the settings said it when `up` was started."""
 
-    name: str
-    command: list[str]
-    log: Path
-    handles: tuple[int, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    delay: float = FIRST_DELAY_SECONDS
-    start_at: float = 0.0
-    identity: ProcessIdentity | None = field(default=None)
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            # A session of its own: Ctrl-C reaches the supervisor alone, which then stops everything in order.
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=self.handles,
-                start_new_session=True,
-            )
-        self.started = time.monotonic()
-        self.identity = identity_of(self.process.pid)
-
-    def look(self) -> str | None:
-        """Start it again when it is due; what to tell when it ended."""
-        now = time.monotonic()
-        if self.process is None:
-            return self._start_if_due(now)
-        status = self.process.poll()
-        if status is None:
-            return None
-        if now - self.started >= HEALTHY_SECONDS:
-            self.delay = FIRST_DELAY_SECONDS
-        self.process, self.identity = None, None
-        return (
-            f"{self.name} ended ({_reason(status)}); starting it again in {self._later(now):g} s. Its log: {self.log}"
-        )
-
-    def _start_if_due(self, now: float) -> str | None:
-        if now < self.start_at:
-            return None
-        try:
-            self.start()
-        except OSError as error:
-            return f"{self.name} could not be started ({error}); trying again in {self._later(now):g} s."
-        return None
-
-    def _later(self, now: float) -> float:
-        """Put the next start off, longer each time; by how many seconds."""
-        delay = self.delay
-        self.start_at, self.delay = now + delay, min(delay * 2, LONGEST_DELAY_SECONDS)
-        return delay
+    root: str
+    """The workspace."""
+    folder: str
+    """Its state."""
+    host: str
+    port: int
+    workers: int
+    lease_seconds: float
+    max_log_bytes: int
+    gateway_patience: float
 
 
-def up(workspace_root: Path, settings: Settings, *, lifeline: int | None = None) -> None:
-    """Run until SIGTERM or SIGINT: starts the runner and the gateway, and restarts what dies.
+def up(plan: Plan, *, lifeline: int | None = None) -> None:
+    """Run until SIGTERM, SIGINT or SIGHUP: starts the runner and the gateway, and restarts what dies or hangs.
 
     Killed itself, it leaves them running; the next `up` ends them first. With a `lifeline`, the reading end of a pipe,
     it also stops when the other end is closed: whoever started it is gone, however that came about.
@@ -100,93 +57,124 @@ def up(workspace_root: Path, settings: Settings, *, lifeline: int | None = None)
         RefusedError: another `up` runs on this workspace.
         UsageError: the gateway's address cannot be listened on.
     """
-    folder = workspace_root / STATE_FOLDER
-    stop = _stop_flag()
-    with _only_one(folder / "up.lock") as record:
-        _end_orphans(record)
-        with _listen(settings) as listener:
+    folder = Path(plan.folder)
+    with Alarm(lifeline) as alarm, only_one(folder):
+        end_orphans(folder)
+        with _listen(plan.host, plan.port) as listener:
             host, port = listener.getsockname()[:2]
-            children = _children(workspace_root, settings, listener.fileno())
-            say(
-                "quarterdeck up",
-                f"gateway on http://{f'[{host}]' if ':' in host else host}:{port}, logs in {folder / 'logs'}",
-            )
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            (folder / "logs").mkdir(exist_ok=True)
+            tell(f"gateway on {url}, logs in {folder / 'logs'}")
+            supervisor = Supervisor(plan, url, _children(plan, listener.fileno()))
             try:
-                while not stop and not _is_cut(lifeline):
-                    _look_after(children, record)
-                    time.sleep(LOOK_SECONDS)
+                while not alarm.stop:
+                    alarm.wait(supervisor.look())
             finally:
-                _stop(children)
-                record.write([])
-    say("quarterdeck up", "stopped")
+                supervisor.stop()
+    tell("stopped")
 
 
-class _Record:
-    """The lock file: who holds it, and what they started, so that the next holder can end it."""
+class Supervisor:
+    """The children, what is written down of them, and what a service manager hears."""
 
-    def __init__(self, handle: int) -> None:
-        self._handle = handle
-        self._written: list[ProcessIdentity] | None = None
+    def __init__(self, plan: Plan, url: str, children: list[Child]) -> None:
+        patience = Patience(plan.gateway_patience)
+        self._folder = Path(plan.folder)
+        self._children = children
+        runner, *workers = children
+        self._judges: list[RunnerHealth | GatewayHealth] = [
+            RunnerHealth(runner, self._folder, plan.lease_seconds, patience),
+            *(GatewayHealth(worker, patience) for worker in workers),
+        ]
+        self._ran = RanTime()
+        self._next_judgement = 0.0
+        self._supervision = Supervision(here(), datetime.now(UTC), url)
+        self._notifying = Notifying()
+        self._notifying.ready()
 
-    def read(self) -> list[ProcessIdentity]:
-        try:
-            return [ProcessIdentity(**child) for child in json.loads(self.text())["children"]]
-        except (ValueError, KeyError, TypeError):
-            return []
+    def look(self) -> float:
+        """Do whatever is due; in how many seconds to look again at the latest."""
+        for child in self._children:
+            message = child.look()
+            if message is not None:
+                tell(message)
+            if child.health is Health.STARTING:
+                self._write()
+                child.let_go()
+        now = time.monotonic()
+        if now >= self._next_judgement:
+            self._next_judgement = now + LOOK_SECONDS
+            self._judge()
+        self._write()
+        due = [child.start_at for child in self._children if child.process is None]
+        return min([self._next_judgement, *due]) - time.monotonic()
 
-    def text(self) -> str:
-        return os.pread(self._handle, 1 << 16, 0).decode(errors="replace")
+    def _judge(self) -> None:
+        ran = self._ran.now()
+        for child, judge in zip(self._children, self._judges, strict=True):
+            if child.health is Health.HUNG:
+                continue  # It is being killed; one that waits for a broken disk may take its time to die.
+            why = judge.judge(ran)
+            if why is not None:
+                child.kill(why)
+        self._notifying.alive()
 
-    def write(self, children: list[ProcessIdentity]) -> None:
-        if children == self._written:
+    def _write(self) -> None:
+        rows = tuple(child.row() for child in self._children)
+        if rows == self._supervision.processes:
             return
-        text = json.dumps({"pid": here().pid, "children": [asdict(child) for child in children]}).encode()
-        # The new text first, the old tail after it: a kill in between leaves at worst an unreadable tail.
-        os.pwrite(self._handle, text, 0)
-        os.ftruncate(self._handle, len(text))
-        self._written = children
+        now = Supervision(self._supervision.supervisor, self._supervision.since, self._supervision.url, rows)
+        # On a full disk the next look tries again: that the children run matters more.
+        with contextlib.suppress(OSError):
+            write_supervision(self._folder, now)
+            self._supervision = now
+        self._notifying.status(", ".join(f"{row.name}: {row.health}" for row in rows))
+
+    def stop(self) -> None:
+        """End the children in order: SIGTERM, ten seconds, SIGKILL."""
+        self._notifying.stopping()
+        living = [child for child in self._children if child.process is not None]
+        for child in living:
+            assert child.process is not None
+            child.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(child.process is not None and child.process.poll() is None for child in living):
+            if time.monotonic() > deadline:
+                for child in living:
+                    child.kill("it did not stop")
+            time.sleep(SHORT_LOOK_SECONDS)
+        for child in self._children:
+            child.forget()
+        self._write()
 
 
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[_Record]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    record = _Record(handle)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            try:
-                pid = json.loads(record.text())["pid"]
-            except (ValueError, KeyError, TypeError):
-                pid = "unknown"
-            raise RefusedError(
-                f"`quarterdeck up` runs on this workspace already (process {pid}). "
-                f"Stop it first with Ctrl-C where it runs, or with `kill {pid}`."
-            ) from None
-        yield record
-    finally:
-        os.close(handle)
+def tell(message: str) -> None:
+    """One line of narration."""
+    say("quarterdeck up", message)
 
 
-def _end_orphans(record: _Record) -> None:
-    """End what an `up` that was killed has left running."""
-    orphans = [child for child in record.read() if is_alive(child)]
+def end_orphans(folder: Path) -> int:
+    """End what an `up` that was killed has left running; how many processes. Call it as the holder of `up.lock`."""
+    left = read_supervision(folder)
+    orphans = [row.identity for row in (left.processes if left else ()) if row.identity and is_alive(row.identity)]
     if orphans:
-        say("quarterdeck up", f"ending {len(orphans)} processes that an earlier `quarterdeck up` left running")
-    for child in orphans:
+        tell(f"ending {len(orphans)} processes that an earlier `quarterdeck up` left running")
+    for orphan in orphans:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGTERM)
+            os.kill(orphan.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while any(is_alive(child) for child in orphans):
-        if time.monotonic() > deadline:
-            for child in orphans:
-                if is_alive(child):
-                    os.kill(child.pid, signal.SIGKILL)
-        time.sleep(LOOK_SECONDS)
+    while any(is_alive(orphan) for orphan in orphans) and time.monotonic() < deadline:
+        time.sleep(SHORT_LOOK_SECONDS)
+    # The whole group: what a runner that did not stop had started for itself goes with it.
+    while sum(kill_group(one.pid, one.started, one.boot_id) for one in orphans):
+        if time.monotonic() > deadline + STOP_SECONDS:
+            tell("some of them do not die: the kernel waits for a disk or a device")
+            break
+        time.sleep(SHORT_LOOK_SECONDS)
+    return len(orphans)
 
 
-def _listen(settings: Settings) -> socket.socket:
-    host, port = settings.gateway.host, settings.gateway.port
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -209,53 +197,14 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _children(root: Path, settings: Settings, handle: int) -> list[Child]:
+def _children(plan: Plan, handle: int) -> list[Child]:
     # -P: modules that lie in the current folder must not stand in for installed ones.
     program = [sys.executable, "-P", "-m", "quarterdeck"]
-    logs = root / STATE_FOLDER / "logs"
-    logs.mkdir(exist_ok=True)
-    place = ["--workspace", str(root)]
-    children = [Child("runner", [*program, "runner", *place], logs / "runner.log")]
-    for slot in range(settings.gateway.workers):
-        command = [*program, "gateway", *place, "--slot", str(slot), "--fd", str(handle)]
-        children.append(Child(f"gateway-{slot}", command, logs / f"gateway-{slot}.log", (handle,)))
+    logs, place = Path(plan.folder) / "logs", ["--workspace", plan.root]
+    log = logs / "runner.log"
+    children = [Child("runner", [*program, "runner", *place, "--log", str(log)], log)]
+    for slot in range(plan.workers):
+        log = logs / f"gateway-{slot}.log"
+        command = [*program, "gateway", *place, "--log", str(log), "--slot", str(slot), "--fd", str(handle)]
+        children.append(Child(f"gateway-{slot}", command, log, (handle,)))
     return children
-
-
-def _look_after(children: list[Child], record: _Record) -> None:
-    for child in children:
-        message = child.look()
-        if message is not None:
-            say("quarterdeck up", message)
-        # Noted at once: whoever is killed in the next moment leaves a full record. On a full disk the next look tries.
-        with contextlib.suppress(OSError):
-            record.write([child.identity for child in children if child.identity is not None])
-
-
-def _stop(children: list[Child]) -> None:
-    living = [child.process for child in children if child.process is not None]
-    for process in living:
-        process.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
-    for process in living:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _stop_flag() -> list[int]:
-    """A list that SIGTERM and SIGINT put their number into."""
-    told: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: told.append(number))
-    return told
-
-
-def _is_cut(lifeline: int | None) -> bool:
-    return lifeline is not None and bool(select.select([lifeline], [], [], 0)[0]) and not os.read(lifeline, 1)
-
-
-def _reason(status: int) -> str:
-    return signal.Signals(-status).name if status < 0 else f"exit status {status}"

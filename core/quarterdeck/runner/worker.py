@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -14,13 +14,14 @@ from typing import NoReturn
 
 from sqlmodel import Session
 
-from quarterdeck import processes
+from quarterdeck import logs, processes
+from quarterdeck.database import LAST_WRITE_PATIENCE_SECONDS
 from quarterdeck.errors import FencedError, QuarterdeckError
-from quarterdeck.pipelines.ending import LAST_WRITE_PATIENCE_SECONDS, fail
-from quarterdeck.pipelines.run import ENDED, RunState, find_run
+from quarterdeck.pipelines.run import ENDED, find_run
 from quarterdeck.runner import queue
 from quarterdeck.runner.job import Job, JobKind, JobState
 from quarterdeck.runner.narration import say
+from quarterdeck.runner.outcome import end_attempt
 from quarterdeck.workspace import Workspace
 
 OpenWorkspace = Callable[[Path], Workspace]
@@ -67,10 +68,15 @@ def work(root: Path, open_workspace: OpenWorkspace, job_id: int, attempt: int) -
     raise AssertionError("unreachable")
 
 
+def log_of(job_id: int, attempt: int) -> Path:
+    """Where an attempt writes, relative to the workspace's folder of logs."""
+    return Path(JOB_LOGS) / f"{job_id}-{attempt}.log"
+
+
 def _begin(root: Path, open_workspace: OpenWorkspace, job_id: int, attempt: int) -> Workspace:
     workspace = open_workspace(root)
-    log = Path(JOB_LOGS) / f"{job_id}-{attempt}.log"
-    _redirect_output(workspace.logs / log)
+    log = log_of(job_id, attempt)
+    _redirect_output(workspace, workspace.logs / log)
     queue.record_process(workspace, job_id, attempt, processes.here(), str(log))
     return workspace
 
@@ -80,8 +86,7 @@ def _do(workspace: Workspace, job_id: int, attempt: int) -> int:
         job = tx.get_one(Job, job_id)
     say(
         "quarterdeck",
-        f"job {job_id} ({job.subject}), attempt {attempt} of {job.max_attempts}, process {os.getpid()}, "
-        f"{workspace.now():%Y-%m-%d %H:%M:%S} UTC",
+        f"job {job_id} ({job.subject}), attempt {attempt} of {job.max_attempts}, process {os.getpid()}",
     )
     error: str | None = None
     try:
@@ -90,15 +95,12 @@ def _do(workspace: Workspace, job_id: int, attempt: int) -> int:
         raise
     except QuarterdeckError as problem:
         error = str(problem)
-        say("error", error)
+        say("error", error, level="ERROR")
     except Exception as problem:
         error = f"{type(problem).__name__}: {problem}"
         traceback.print_exc()
     sys.stdout.flush()
-    state = JobState.FAILED if error else JobState.SUCCEEDED
-    if job.kind is JobKind.RUN:
-        state, error = _settle_run(workspace, int(job.payload["run"]), queue.fence_for(job_id, attempt), error)
-    queue.finish(workspace, job_id, attempt, state, error, retry=job.kind is JobKind.NOTIFY)
+    state = _finish(workspace, job_id, attempt, error)
     return 0 if state is JobState.SUCCEEDED else 1
 
 
@@ -122,41 +124,41 @@ def dispatch(workspace: Workspace, job: Job, fence: Fence) -> None:
 
             make_report(workspace, payload["alert"], fence=fence)
         case JobKind.NOTIFY:
-            from quarterdeck.monitoring.notification import notify
+            from quarterdeck.monitoring.notification import notify, notify_of_event
 
-            notify(workspace, payload["alert"], payload["url"])
+            if "event" in payload:
+                notify_of_event(workspace, payload["event"], payload["url"])
+            else:
+                notify(workspace, payload["alert"], payload["url"])
         case JobKind.REPLAY:
             from quarterdeck.deployments.replaying import replay
 
             replay(workspace, payload["replay"], fence=fence)
+        case JobKind.HOUSEKEEPING:
+            from quarterdeck.runner.housekeeping import Task, keep_house
+
+            keep_house(workspace, Task(payload["task"]), fence)
 
 
-def _settle_run(workspace: Workspace, run_id: int, fence: Fence, error: str | None) -> tuple[JobState, str | None]:
-    # The job's state follows the run's, which is the one that people read.
-    with workspace.state.read() as tx:
-        run = find_run(tx, run_id)
-    if run.state not in ENDED:
-        with workspace.state.write("fail run", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
-            fence(tx)
-            fail(tx, workspace, run_id, error or "It ended without a result.")
-            run = find_run(tx, run_id)
-    if run.state is RunState.CANCELLED:
-        return JobState.CANCELLED, run.error
-    if run.state in (RunState.SUCCEEDED, RunState.HELD):
-        return JobState.SUCCEEDED, None
-    return JobState.FAILED, run.error
+def _finish(workspace: Workspace, job_id: int, attempt: int, error: str | None) -> JobState:
+    """Write how the attempt ended: the job, and the run that it is about, in one transaction."""
+    with workspace.state.write("finish job", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
+        job = queue.own(tx, job_id, attempt)
+        job.cpu_seconds = _cpu_seconds()
+        end_attempt(tx, workspace, job, error)
+        return job.state
 
 
-def _redirect_output(log: Path) -> None:
+def _cpu_seconds() -> float:
+    """Of this process and of those that it started and waited for."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _redirect_output(workspace: Workspace, log: Path) -> None:
     # Straight to the file, never through a pipe: what was written is there even if everybody is killed.
-    log.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.close(handle)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    settings = workspace.settings.logs
+    logs.take_over(log, secrets=logs.secrets_of(settings.mask), max_bytes=settings.max_bytes)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -170,7 +172,6 @@ def _leave(code: int) -> NoReturn:
         executor = getattr(executors, "_executor", None)
         if executor is not None:
             executor.shutdown(wait=False, kill_workers=True)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        logs.drain()
     finally:
         os._exit(code)

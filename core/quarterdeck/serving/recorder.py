@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
-from quarterdeck.errors import BusyError
+from quarterdeck.disk import free_bytes
+from quarterdeck.errors import BusyError, DiskError
 from quarterdeck.serving.protocol import ParsedRequest
 from quarterdeck.serving.runtime import Answer
 from quarterdeck.traffic import recording
@@ -23,6 +24,7 @@ FLUSH_SECONDS = 0.2
 BATCH_ROWS = 500
 QUEUE_FULL = "queue full"
 KNOWN_ID = "id known already"
+DISK_LOW = "disk low"
 log = logging.getLogger("quarterdeck.gateway")
 
 
@@ -128,7 +130,7 @@ class Recorder:
                 self._forget(len(batch))
             self._write_lost()
             self._write_errors()
-        except (BusyError, OperationalError) as error:
+        except (BusyError, DiskError, OperationalError) as error:
             log.warning("predictions wait to be recorded: %s", error)
             return False
         return True
@@ -145,6 +147,10 @@ class Recorder:
             return batch
 
     def _write(self, batch: list[Served]) -> None:
+        if free_bytes(self._workspace.folder) < self._workspace.settings.disk.stop_recording:
+            for served in batch:
+                self._count(served.deployment, DISK_LOW, served.request.rows)
+            return
         try:
             new = recording.record(self._workspace, [row for served in batch for row in served.rows()])
         except (BusyError, OperationalError):

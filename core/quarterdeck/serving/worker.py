@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import FrameType
 
 import uvicorn
@@ -30,13 +30,24 @@ FIRST_LOAD_SECONDS = 20.0
 QUEUE_LIMIT = 512
 """Requests that may wait for the inference thread."""
 BACKLOG = 1024
+BEAT_SECONDS = 1.0
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter from the others. A prediction is mostly Python: with the usual 5 ms the
 event loop and the proof of a rollback would wait for it again and again."""
 
 
-def serve(workspace: Workspace, *, slot: int, host: str, port: int, fd: int | None = None) -> None:
+def serve(
+    workspace: Workspace,
+    *,
+    slot: int,
+    host: str,
+    port: int,
+    fd: int | None = None,
+    beat: Callable[[], None] | None = None,
+) -> None:
     """Answer requests on the listening socket `fd`, else on `host` and `port` (0 takes a free one), until SIGTERM.
+
+    `beat` is called every second by the event loop that answers, from when it answers: a sign of life.
 
     Raises:
         UsageError: the address cannot be listened on.
@@ -47,7 +58,7 @@ def serve(workspace: Workspace, *, slot: int, host: str, port: int, fd: int | No
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _stop)
     listening = _listen(host, port) if fd is None else socket.socket(fileno=fd)
-    worker = _Worker(workspace, slot, listening)
+    worker = _Worker(workspace, slot, listening, beat)
     app = make_app(workspace, lambda: worker.gateway, [worker.lifespan])
     config = uvicorn.Config(
         app,
@@ -88,9 +99,12 @@ class _Worker:
 
     gateway: Gateway
 
-    def __init__(self, workspace: Workspace, slot: int, listening: socket.socket) -> None:
+    def __init__(
+        self, workspace: Workspace, slot: int, listening: socket.socket, beat: Callable[[], None] | None
+    ) -> None:
         self._workspace = workspace
         self._slot = slot
+        self._beat = beat
         self._host, self._port = listening.getsockname()[:2]
 
     @contextlib.asynccontextmanager
@@ -106,9 +120,16 @@ class _Worker:
         watch.start()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(watch.followed.wait(), FIRST_LOAD_SECONDS)
+        self._show_life()
         try:
             yield
         finally:
             await watch.close()
             await self.gateway.close()
             proving.retire_worker(workspace, worker_id)
+
+    def _show_life(self) -> None:
+        # A timer of the loop's own: a thread would go on beating while the loop hangs.
+        if self._beat is not None:
+            self._beat()
+            asyncio.get_running_loop().call_later(BEAT_SECONDS, self._show_life)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Index
 from sqlmodel import Field
 
 from quarterdeck.database import json_column, time_column
@@ -12,6 +13,9 @@ from quarterdeck.traffic.prediction import TrafficEntity
 
 
 class Label(TrafficEntity, table=True):
+    # Retention looks for the oldest ones.
+    __table_args__ = (Index("ix_label_received_at", "received_at"),)
+
     deployment: str = Field(primary_key=True)
     reference: str = Field(primary_key=True)
     """The prediction's id, or the user's own key of the row."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from sqlmodel import Session
 
 from quarterdeck.database import rows_as_dicts, timestamp
+from quarterdeck.traffic import segments
+from quarterdeck.traffic.parquet import COLUMNS, END_OF_TIME
+from quarterdeck.traffic.segments import Moved, Row, rows_here
 from quarterdeck.workspace import Workspace
 
 LATENCY_SAMPLE = 20_000
+_RECENT = ("received_at", "id", *(name for name in COLUMNS if name not in ("received_at", "id")))
+_LATENCY = ("received_at", "id", "latency_us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +68,23 @@ def traffic(workspace: Workspace, deployment: str, since: datetime) -> TrafficRo
     """What a deployment answered from `since` until now."""
     values = {"deployment": deployment, "since": timestamp(since)}
     where = "deployment = :deployment AND received_at >= :since AND NOT probe"
-    with workspace.traffic.read() as tx:
+
+    def read(tx: Session) -> tuple[Counter[int], list[float], int]:
         connection = tx.connection()
-        versions = rows_as_dicts(
-            connection, f"SELECT version, count(*) AS n FROM prediction WHERE {where} GROUP BY version", **values
-        )
-        latencies = rows_as_dicts(
-            connection,
-            f"SELECT latency_us FROM prediction WHERE {where} AND latency_us > 0 "
-            "ORDER BY received_at DESC LIMIT :limit",
-            limit=LATENCY_SAMPLE,
-            **values,
-        )
-        (unrecorded,) = rows_as_dicts(
-            connection,
-            "SELECT coalesce(sum(count), 0) AS n FROM unrecorded WHERE deployment = :deployment AND at >= :since",
-            **values,
-        )
-    requests = sum(row["n"] for row in versions)
+        sql = f"SELECT version, count(*) AS n FROM prediction WHERE {where} GROUP BY version"
+        versions = Counter({row["version"]: row["n"] for row in rows_as_dicts(connection, sql, **values)})
+        moved = segments.arrived(tx, deployment, values["since"])
+        for segment in moved:
+            versions.update(segments.counted(workspace, segment, "version", values["since"]))
+        latencies = _latencies(workspace, tx, moved, where, values)
+        sql = "SELECT coalesce(sum(count), 0) AS n FROM unrecorded WHERE deployment = :deployment AND at >= :since"
+        (unrecorded,) = rows_as_dicts(connection, sql, **values)
+        return versions, latencies, unrecorded["n"]
+
+    versions, latencies, unrecorded = segments.snapshot(workspace, read)
+    requests = versions.total()
     seconds = max((workspace.now() - since).total_seconds(), 1e-6)
-    ordered = sorted(row["latency_us"] / 1000 for row in latencies)
-    p50, p95, p99 = (ordered[int(q * (len(ordered) - 1))] if ordered else None for q in (0.5, 0.95, 0.99))
+    p50, p95, p99 = (_quantile(latencies, q) for q in (0.5, 0.95, 0.99))
     return TrafficRow(
         deployment=deployment,
         requests=requests,
@@ -89,45 +92,40 @@ def traffic(workspace: Workspace, deployment: str, since: datetime) -> TrafficRo
         p50_ms=p50,
         p95_ms=p95,
         p99_ms=p99,
-        versions={row["version"]: row["n"] for row in versions},
-        unrecorded=unrecorded["n"],
+        versions=dict(versions),
+        unrecorded=unrecorded,
     )
 
 
 def recent(workspace: Workspace, deployment: str, limit: int = 100) -> list[PredictionRow]:
     """The newest predictions of a deployment, newest first, probes among them."""
-    sql = """
-        SELECT p.*, coalesce(by_id.value, by_key.value) AS label FROM prediction p
-        LEFT JOIN label by_id ON by_id.deployment = p.deployment AND by_id.reference = p.id
-        LEFT JOIN label by_key ON by_key.deployment = p.deployment AND by_key.reference = p.key
-        WHERE p.deployment = :deployment ORDER BY p.received_at DESC LIMIT :limit
+    sql = f"""
+        SELECT {", ".join(_RECENT)}, probe FROM prediction
+        WHERE deployment = :deployment ORDER BY received_at DESC, id DESC LIMIT :limit
     """
-    with workspace.traffic.read() as tx:
-        rows = rows_as_dicts(tx.connection(), sql, deployment=deployment, limit=limit)
-    return [
-        PredictionRow(
-            id=row["id"],
-            key=row["key"],
-            received_at=datetime.fromisoformat(row["received_at"]),
-            event_time=datetime.fromisoformat(row["event_time"]),
-            revision=row["revision"],
-            version=row["version"],
-            variant=row["variant"],
-            inputs=msgspec.json.decode(row["inputs"]),
-            prediction=msgspec.json.decode(row["prediction"]),
-            probabilities=msgspec.json.decode(row["probabilities"]),
-            latency_ms=row["latency_us"] / 1000,
-            probe=bool(row["probe"]),
-            label=None if row["label"] is None else msgspec.json.decode(row["label"]),
+
+    def read(tx: Session) -> tuple[list[Row], dict[str | None, str]]:
+        rows = rows_here(tx, sql, {"deployment": deployment, "limit": limit})
+        moved = segments.arrived(tx, deployment, rows[-1][0] if len(rows) == limit else "")
+        rows = segments.newest(
+            rows,
+            moved,
+            lambda segment: segment.last_received,
+            limit,
+            lambda segment: [(*row, 0) for row in segments.rows_of(workspace, segment, _RECENT, newest=limit)],
         )
-        for row in rows
-    ]
+        references = (reference for row in rows for reference in row[1:3])
+        return rows, segments.labels(tx, deployment, references)
+
+    rows, labels = segments.snapshot(workspace, read)
+    return [_prediction(dict(zip((*_RECENT, "probe"), row, strict=True)), labels) for row in rows]
 
 
 def totals(workspace: Workspace) -> Totals:
     """How much traffic the workspace holds; probes are not counted."""
     sql = """
-        SELECT (SELECT count(*) FROM prediction WHERE NOT probe) AS predictions,
+        SELECT (SELECT count(*) FROM prediction WHERE NOT probe)
+               + (SELECT coalesce(sum(rows), 0) FROM segment) AS predictions,
                (SELECT count(*) FROM label) AS labels,
                (SELECT coalesce(sum(count), 0) FROM unrecorded) AS unrecorded
     """
@@ -141,15 +139,27 @@ def sparkline(workspace: Workspace, deployment: str, since: datetime, until: dat
     sql = """
         SELECT CAST((julianday(received_at) - julianday(:since)) / (julianday(:until) - julianday(:since))
                     * :buckets AS INTEGER) AS bucket, count(*) AS n
-        FROM prediction
-        WHERE deployment = :deployment AND received_at >= :since AND received_at < :until AND NOT probe
-        GROUP BY bucket
+        FROM {source} GROUP BY bucket
     """
-    values = {"deployment": deployment, "since": timestamp(since), "until": timestamp(until), "buckets": buckets}
+    here = """
+        prediction
+        WHERE deployment = :deployment AND received_at >= :since AND received_at < :until AND NOT probe
+    """
+    span = timestamp(since), timestamp(until)
+    values = {"deployment": deployment, "since": span[0], "until": span[1], "buckets": buckets}
+
+    def read(tx: Session) -> list[dict[str, Any]]:
+        found = rows_as_dicts(tx.connection(), sql.format(source=here), **values)
+        for segment in segments.arrived(tx, deployment, span[0], until=span[1]):
+            times = segments.rows_of(workspace, segment, ("received_at",), between={"received_at": span})
+            document = msgspec.json.encode([time for (time,) in times]).decode()
+            source = "(SELECT value AS received_at FROM json_each(:times))"
+            found += rows_as_dicts(tx.connection(), sql.format(source=source), times=document, **values)
+        return found
+
     counts = [0] * buckets
-    with workspace.traffic.read() as tx:
-        for row in rows_as_dicts(tx.connection(), sql, **values):
-            counts[min(row["bucket"], buckets - 1)] += row["n"]
+    for row in segments.snapshot(workspace, read):
+        counts[min(row["bucket"], buckets - 1)] += row["n"]
     return counts
 
 
@@ -160,7 +170,12 @@ def requests_by_revision(workspace: Workspace, deployment: str) -> dict[int, int
         WHERE deployment = :deployment AND revision IS NOT NULL AND NOT probe GROUP BY revision
     """
     with workspace.traffic.read() as tx:
-        return {row["revision"]: row["n"] for row in rows_as_dicts(tx.connection(), sql, deployment=deployment)}
+        rows = rows_as_dicts(tx.connection(), sql, deployment=deployment)
+        moved = segments.find(tx, deployment, "1")
+    counts = Counter({row["revision"]: row["n"] for row in rows})
+    for segment in moved:
+        counts.update(segment.revisions)
+    return dict(counts)
 
 
 def unanswered(workspace: Workspace, deployment: str, revision: int) -> dict[str, int]:
@@ -178,16 +193,19 @@ def latency_p95(
     workspace: Workspace, deployment: str, revision: int, *, since: datetime, until: datetime | None
 ) -> float | None:
     """The 95th percentile of a revision's latency in milliseconds, of its newest 20,000 predictions at most."""
-    sql = """
-        SELECT latency_us FROM prediction
-        WHERE deployment = :deployment AND received_at >= :since AND received_at < :until AND revision = :revision
-          AND NOT probe AND latency_us > 0 ORDER BY received_at DESC LIMIT :limit
+    where = """
+        deployment = :deployment AND received_at >= :since AND received_at < :until AND revision = :revision
+        AND NOT probe
     """
-    values = {"deployment": deployment, "revision": revision, "since": timestamp(since), "limit": LATENCY_SAMPLE}
-    with workspace.traffic.read() as tx:
-        rows = rows_as_dicts(tx.connection(), sql, until="9" if until is None else timestamp(until), **values)
-    ordered = sorted(row["latency_us"] / 1000 for row in rows)
-    return ordered[int(0.95 * (len(ordered) - 1))] if ordered else None
+    start, end = timestamp(since), END_OF_TIME if until is None else timestamp(until)
+    values = {"deployment": deployment, "revision": revision, "since": start, "until": end}
+
+    def read(tx: Session) -> list[float]:
+        moved = segments.arrived(tx, deployment, start, until=end)
+        answered = [segment for segment in moved if revision in segment.revisions]
+        return _latencies(workspace, tx, answered, where, values)
+
+    return _quantile(segments.snapshot(workspace, read), 0.95)
 
 
 def served_at_least(workspace: Workspace, deployment: str, revision: int, count: int, *, since: datetime) -> bool:
@@ -195,10 +213,64 @@ def served_at_least(workspace: Workspace, deployment: str, revision: int, count:
     if count == 0:
         return True
     sql = """
-        SELECT 1 FROM prediction
-        WHERE deployment = :deployment AND received_at >= :since AND revision = :revision AND NOT probe
-        ORDER BY received_at LIMIT 1 OFFSET :skip
+        SELECT count(*) AS n FROM (
+            SELECT 1 FROM prediction
+            WHERE deployment = :deployment AND received_at >= :since AND revision = :revision AND NOT probe LIMIT :count
+        )
     """
-    values = {"deployment": deployment, "revision": revision, "since": timestamp(since), "skip": count - 1}
-    with workspace.traffic.read() as tx:
-        return bool(rows_as_dicts(tx.connection(), sql, **values))
+    start = timestamp(since)
+    values = {"deployment": deployment, "revision": revision, "since": start, "count": count}
+
+    def read(tx: Session) -> bool:
+        (row,) = rows_as_dicts(tx.connection(), sql, **values)
+        lacking: int = count - row["n"]
+        for segment in segments.arrived(tx, deployment, start) if lacking > 0 else ():
+            lacking -= segments.counted(workspace, segment, "revision", start, only=revision)[revision]
+            if lacking <= 0:
+                break
+        return lacking <= 0
+
+    return segments.snapshot(workspace, read)
+
+
+def _latencies(
+    workspace: Workspace, tx: Session, moved: list[Moved], where: str, values: dict[str, Any]
+) -> list[float]:
+    """In milliseconds, ascending: of the newest 20,000 predictions at most whose latency is known."""
+    sql = f"""
+        SELECT {", ".join(_LATENCY)} FROM prediction WHERE {where} AND latency_us > 0
+        ORDER BY received_at DESC, id DESC LIMIT :sample
+    """
+    between = {"received_at": (values["since"], values.get("until", END_OF_TIME))}
+    equal = {"revision": values["revision"]} if "revision" in values else None
+
+    def read(segment: Moved) -> list[Row]:
+        return [
+            row for row in segments.rows_of(workspace, segment, _LATENCY, between=between, equal=equal) if row[2] > 0
+        ]
+
+    rows = rows_here(tx, sql, {**values, "sample": LATENCY_SAMPLE})
+    newest = segments.newest(rows, moved, lambda segment: segment.last_received, LATENCY_SAMPLE, read)
+    return sorted(row[2] / 1000 for row in newest)
+
+
+def _quantile(ordered: list[float], q: float) -> float | None:
+    return ordered[int(q * (len(ordered) - 1))] if ordered else None
+
+
+def _prediction(row: dict[str, Any], labels: dict[str | None, str]) -> PredictionRow:
+    return PredictionRow(
+        id=row["id"],
+        key=row["key"],
+        received_at=datetime.fromisoformat(row["received_at"]),
+        event_time=datetime.fromisoformat(row["event_time"]),
+        revision=row["revision"],
+        version=row["version"],
+        variant=row["variant"],
+        inputs=msgspec.json.decode(row["inputs"]),
+        prediction=msgspec.json.decode(row["prediction"]),
+        probabilities=msgspec.json.decode(row["probabilities"]),
+        latency_ms=row["latency_us"] / 1000,
+        probe=bool(row["probe"]),
+        label=msgspec.json.decode(segments.label_of(labels, row["id"], row["key"])),
+    )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +14,7 @@ from sqlmodel import Session
 from quarterdeck.database import timestamp
 from quarterdeck.errors import DataError, ReadOnlyError
 from quarterdeck.traffic.moments import moment
+from quarterdeck.traffic.repetitions import Batch, Repetitions
 from quarterdeck.workspace import Workspace
 
 _INSERT_PREDICTION = """
@@ -49,13 +49,10 @@ def record(workspace: Workspace, predictions: Sequence[Mapping[str, Any]]) -> Co
         BusyError: the lock of traffic.db was not free in time.
     """
     # Encoded before the lock is taken: it should be held for the writing alone.
-    rows: dict[str, list[tuple[Any, ...]]] = {}
+    rows = Batch()
     for prediction in predictions:
         rows.setdefault(prediction["deployment"], []).append(_prediction_row(prediction))
-    if not rows:
-        return Counter()
-    with workspace.traffic.write("record") as tx:
-        return Counter({deployment: _insert(tx, _INSERT_PREDICTION, of_one) for deployment, of_one in rows.items()})
+    return _insert_new(workspace, "record", rows) if rows else Counter()
 
 
 def record_unrecorded(workspace: Workspace, deployment: str, *, worker: str, count: int, reason: str) -> None:
@@ -78,9 +75,9 @@ def add_predictions(workspace: Workspace, deployment: str, predictions: Sequence
     Raises:
         ReadOnlyError: the workspace is read-only.
     """
+    _refuse_if_read_only(workspace, "predictions add")
     rows = [_prediction_row({**prediction, "deployment": deployment}) for prediction in predictions]
-    with _change(workspace, "predictions add") as tx:
-        accepted = _insert(tx, _INSERT_PREDICTION, rows)
+    accepted = _insert_new(workspace, "predictions add", {deployment: rows})[deployment] if rows else 0
     return Ingested(accepted=accepted, duplicates=len(rows) - accepted)
 
 
@@ -94,21 +91,32 @@ def add_labels(workspace: Workspace, deployment: str, rows: Sequence[Mapping[str
         DataError: a row lacks something or is ill-typed; the message names the row, from 1.
         ReadOnlyError: the workspace is read-only.
     """
+    _refuse_if_read_only(workspace, "label add")
     now = workspace.now()
     prepared = [_label_row(deployment, number, row, now) for number, row in enumerate(rows, start=1)]
-    with _change(workspace, "label add") as tx:
+    with workspace.traffic.write("label add") as tx:
         _insert(tx, _INSERT_LABEL, prepared)
     return len(prepared)
 
 
-@contextmanager
-def _change(workspace: Workspace, verb: str) -> Iterator[Session]:
+def _refuse_if_read_only(workspace: Workspace, verb: str) -> None:
     if workspace.settings.workspace.read_only:
         raise ReadOnlyError(
             f"{workspace.settings_file} says read_only = true, so `{verb}` is refused. Set it to false to write."
         )
-    with workspace.traffic.write(verb) as tx:
-        yield tx
+
+
+def _insert_new(workspace: Workspace, verb: str, batch: Batch) -> Counter[str]:
+    """Insert what is not known by its id, here or in a segment; how many that were, by deployment."""
+    repetitions = Repetitions(workspace)
+    while True:
+        with workspace.traffic.write(verb) as tx:
+            unread = repetitions.unread(tx, batch)
+            if not unread:
+                new = {deployment: repetitions.without(deployment, rows) for deployment, rows in batch.items()}
+                return Counter({deployment: _insert(tx, _INSERT_PREDICTION, rows) for deployment, rows in new.items()})
+        # Files are read without the lock; that none came meanwhile is looked up again under it.
+        repetitions.read(unread)
 
 
 def _insert(tx: Session, sql: str, rows: list[tuple[Any, ...]]) -> int:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import msgspec
+from sqlmodel import Session
 
 from quarterdeck.database import rows_as_dicts, timestamp
+from quarterdeck.traffic import segments
+from quarterdeck.traffic.parquet import END_OF_TIME
+from quarterdeck.traffic.segments import Moved, Row, rows_here
 from quarterdeck.workspace import Workspace
 
-_COLUMNS = """
-    SELECT p.id, p.key, p.event_time, p.version, p.inputs, p.prediction, p.probabilities,
-           coalesce(by_id.value, by_key.value, 'null') AS label
+_NAMES = ("event_time", "id", "key", "version", "inputs", "prediction", "probabilities")
+_JOINED = """
     FROM prediction p
     LEFT JOIN label by_id ON by_id.deployment = p.deployment AND by_id.reference = p.id
     LEFT JOIN label by_key ON by_key.deployment = p.deployment AND by_key.reference = p.key
 """
+_SELECTED = ", ".join(f"p.{name}" for name in _NAMES)
+_LABEL = "coalesce(by_id.value, by_key.value, 'null') AS label"
+_COLUMNS = f"SELECT {_SELECTED}, {_LABEL} {_JOINED}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +64,87 @@ def read_window(
 ) -> WindowRows:
     """The predictions with an event time in [start, end), of one version or of all, without probes."""
     where, values = _within(deployment, start, end, version)
-    return _read(workspace, f"{_COLUMNS} WHERE {where} ORDER BY p.event_time, p.id", values)
+
+    def read(tx: Session) -> list[Row]:
+        rows = rows_here(tx, f"{_COLUMNS} WHERE {where} ORDER BY p.event_time, p.id", values)
+        moved = [
+            row
+            for segment in _segments(tx, deployment, start, end, version)
+            for row in _of_segment(workspace, segment, _NAMES, start, end, version)
+        ]
+        return sorted(rows + _with_labels(tx, deployment, moved), key=itemgetter(0, 1)) if moved else rows
+
+    return _window(segments.snapshot(workspace, read))
 
 
 def newest_window(workspace: Workspace, deployment: str, version: int, limit: int) -> WindowRows:
     """The newest `limit` predictions of a version, those with labels before those without; without probes."""
     # A label can only be told by the joins, so the choice is made among ten times as many of the newest rows.
-    sql = f"""
-        SELECT * FROM (
-            SELECT * FROM ({_COLUMNS} WHERE p.deployment = :deployment AND p.version = :version AND NOT p.probe
-                           ORDER BY p.event_time DESC LIMIT 10 * :limit)
-            ORDER BY label = 'null', event_time DESC LIMIT :limit
-        ) ORDER BY event_time, id
+    among = 10 * limit
+    where = "p.deployment = :deployment AND p.version = :version AND NOT p.probe"
+    inner = f"{_COLUMNS} WHERE {where} ORDER BY p.event_time DESC, p.id DESC LIMIT :among"
+    # Sorted by what decides alone, and completed after that: inputs are large.
+    deciding = f"SELECT p.id, p.event_time, {_LABEL} {_JOINED} WHERE {where}"
+    choosing = f"""
+        SELECT {_SELECTED}, label FROM (
+            SELECT * FROM ({deciding} ORDER BY p.event_time DESC, p.id DESC LIMIT :among)
+            ORDER BY label = 'null', event_time DESC, id DESC LIMIT :limit
+        ) chosen JOIN prediction p ON p.deployment = :deployment AND p.id = chosen.id
     """
-    return _read(workspace, sql, {"deployment": deployment, "version": version, "limit": limit})
+    last = f"SELECT event_time FROM prediction p WHERE {where} ORDER BY event_time DESC LIMIT 1 OFFSET :among - 1"
+    values = {"deployment": deployment, "version": version, "among": among, "limit": limit}
+
+    def read(tx: Session) -> list[Row]:
+        def of_segment(segment: Moved) -> list[Row]:
+            equal = {"version": version}
+            return _with_labels(tx, deployment, segments.rows_of(workspace, segment, _NAMES, equal=equal, newest=among))
+
+        moved = [segment for segment in segments.find(tx, deployment, "1") if version in segment.versions]
+        if moved:
+            since = next((time for (time,) in rows_here(tx, last, values)), "")
+            moved = [segment for segment in moved if segment.last_event >= since]
+        if not moved:
+            return rows_here(tx, choosing, values)
+        rows = segments.newest(rows_here(tx, inner, values), moved, lambda s: s.last_event, among, of_segment)
+        return sorted(rows, key=lambda row: row[-1] == "null")[:limit]
+
+    return _window(sorted(segments.snapshot(workspace, read), key=itemgetter(0, 1)))
 
 
 def watermark(workspace: Workspace, deployment: str) -> datetime | None:
     """The newest event time that has arrived, probes aside; None when there is no traffic."""
-    return _edge(workspace, deployment, "DESC", None)
+    sql = """
+        SELECT max(event_time) AS edge FROM (
+            SELECT * FROM (SELECT event_time FROM prediction WHERE deployment = :deployment AND NOT probe
+                           ORDER BY event_time DESC LIMIT 1)
+            UNION ALL SELECT max(last_event) FROM segment WHERE deployment = :deployment AND rows > 0
+        )
+    """
+    with workspace.traffic.read() as tx:
+        (row,) = rows_as_dicts(tx.connection(), sql, deployment=deployment)
+    return None if row["edge"] is None else datetime.fromisoformat(row["edge"])
 
 
 def first_event(workspace: Workspace, deployment: str, *, since: datetime | None = None) -> datetime | None:
     """The oldest event time, or the oldest from `since` on, probes aside; None when there is no such traffic."""
-    return _edge(workspace, deployment, "ASC", since)
+    sql = """
+        SELECT event_time FROM prediction WHERE deployment = :deployment AND event_time >= :since AND NOT probe
+        ORDER BY event_time LIMIT 1
+    """
+    values = {"deployment": deployment, "since": "" if since is None else timestamp(since)}
+
+    def read(tx: Session) -> str | None:
+        times = [row["event_time"] for row in rows_as_dicts(tx.connection(), sql, **values)]
+        for segment in segments.find(tx, deployment, "last_event >= :since", since=values["since"]):
+            if segment.first_event >= values["since"]:
+                times.append(segment.first_event)
+            else:
+                between = {"event_time": (values["since"], END_OF_TIME)}
+                times += [row[0] for row in segments.rows_of(workspace, segment, ("event_time",), between=between)[:1]]
+        return min(times, default=None)
+
+    first = segments.snapshot(workspace, read)
+    return None if first is None else datetime.fromisoformat(first)
 
 
 def label_coverage(
@@ -87,10 +152,22 @@ def label_coverage(
 ) -> tuple[int, int]:
     """How many predictions have an event time in [start, end), and how many of them have a label; without probes."""
     where, values = _within(deployment, start, end, version)
-    sql = f"SELECT count(*) AS n, coalesce(sum(label <> 'null'), 0) AS labelled FROM ({_COLUMNS} WHERE {where})"
-    with workspace.traffic.read() as tx:
+    sql = f"""
+        SELECT count(*) AS n, coalesce(sum(coalesce(by_id.value, by_key.value, 'null') <> 'null'), 0) AS labelled
+        {_JOINED} WHERE {where}
+    """
+
+    def read(tx: Session) -> tuple[int, int]:
         (row,) = rows_as_dicts(tx.connection(), sql, **values)
-    return row["n"], row["labelled"]
+        n, labelled = row["n"], row["labelled"]
+        for segment in _segments(tx, deployment, start, end, version):
+            moved = _of_segment(workspace, segment, ("id", "key"), start, end, version)
+            known = segments.labels(tx, deployment, (reference for pair in moved for reference in pair))
+            n += len(moved)
+            labelled += sum(segments.label_of(known, *pair) != "null" for pair in moved) if known else 0
+        return n, labelled
+
+    return segments.snapshot(workspace, read)
 
 
 def _within(deployment: str, start: datetime, end: datetime, version: int | None) -> tuple[str, dict[str, Any]]:
@@ -102,29 +179,38 @@ def _within(deployment: str, start: datetime, end: datetime, version: int | None
     return where, values
 
 
-def _edge(workspace: Workspace, deployment: str, order: str, since: datetime | None) -> datetime | None:
-    sql = (
-        "SELECT event_time FROM prediction WHERE deployment = :deployment AND event_time >= :since AND NOT probe "
-        f"ORDER BY event_time {order} LIMIT 1"
+def _segments(tx: Session, deployment: str, start: datetime, end: datetime, version: int | None) -> list[Moved]:
+    where = "last_event >= :start AND first_event < :end"
+    found = segments.find(tx, deployment, where, start=timestamp(start), end=timestamp(end))
+    return [segment for segment in found if version is None or version in segment.versions]
+
+
+def _of_segment(
+    workspace: Workspace, segment: Moved, names: Sequence[str], start: datetime, end: datetime, version: int | None
+) -> list[Row]:
+    between = {"event_time": (timestamp(start), timestamp(end))}
+    return segments.rows_of(
+        workspace, segment, names, between=between, equal=None if version is None else {"version": version}
     )
-    values = {"deployment": deployment, "since": "" if since is None else timestamp(since)}
-    with workspace.traffic.read() as tx:
-        rows = rows_as_dicts(tx.connection(), sql, **values)
-    return datetime.fromisoformat(rows[0]["event_time"]) if rows else None
 
 
-def _read(workspace: Workspace, sql: str, values: dict[str, Any]) -> WindowRows:
-    with workspace.traffic.read() as tx:
-        rows = rows_as_dicts(tx.connection(), sql, **values)
+def _with_labels(tx: Session, deployment: str, rows: list[Row]) -> list[Row]:
+    known = segments.labels(tx, deployment, (reference for row in rows for reference in row[1:3]))
+    return [(*row, segments.label_of(known, row[1], row[2])) for row in rows]
+
+
+def _window(rows: list[Row]) -> WindowRows:
+    times, ids, keys, versions, *documents = zip(*rows, strict=True) if rows else [()] * (len(_NAMES) + 1)
+    inputs, predictions, probabilities, labels = map(_decoded, documents)
     return WindowRows(
-        ids=[row["id"] for row in rows],
-        keys=[row["key"] for row in rows],
-        event_times=[datetime.fromisoformat(row["event_time"]) for row in rows],
-        versions=[row["version"] for row in rows],
-        inputs=_decoded(row["inputs"] for row in rows),
-        predictions=_decoded(row["prediction"] for row in rows),
-        probabilities=_decoded(row["probabilities"] for row in rows),
-        labels=_decoded(row["label"] for row in rows),
+        ids=list(ids),
+        keys=list(keys),
+        event_times=[datetime.fromisoformat(time) for time in times],
+        versions=list(versions),
+        inputs=inputs,
+        predictions=predictions,
+        probabilities=probabilities,
+        labels=labels,
     )
 
 

@@ -19,6 +19,7 @@ TICK = datetime(2026, 1, 4, 3, 0, tzinfo=UTC)
 
 
 def with_settings(workspace: Workspace, **sections: Any) -> Workspace:
+    sections.setdefault("housekeeping", OFF)
     return dataclasses.replace(workspace, settings=Settings.model_validate(sections))
 
 
@@ -28,6 +29,7 @@ def schedule_events(workspace: Workspace) -> list[tuple[str, str]]:
         return [(row.subject, row.data["change"]) for row in rows]
 
 
+OFF = dict.fromkeys(("compact", "backup", "vacuum", "tidy"), False)
 NIGHTLY = {"pipeline": "train", "cron": "0 3 * * *", "parameters": {"fit.depth": 3}}
 WATCH = {"deployment": "fraud", "every": "5m"}
 
@@ -60,8 +62,8 @@ def test_only_what_differs_is_changed_and_ticks_stand(workspace: Workspace) -> N
     assert synchronise(other)
     after = {row.name: row for row in queries.schedules(other)}
     assert after["nightly"] == dataclasses.replace(before["nightly"], parameters={})
-    # A new interval counts from now: no tick is owed for the time before it.
-    assert after["monitor:fraud"].anchor > before["monitor:fraud"].anchor
+    # A new interval counts from the last tick: one that is edited all the time would otherwise never fire.
+    assert after["monitor:fraud"].anchor == TICK
     assert (after["monitor:fraud"].last_tick, after["monitor:fraud"].next_tick) == (TICK, None)
 
 
@@ -87,3 +89,13 @@ def set_ticks(workspace: Workspace) -> None:
     with workspace.state.write("tick") as tx:
         for row in tx.exec(select(Schedule)):
             row.last_tick, row.next_tick = TICK, TICK + timedelta(days=1)
+
+
+def test_housekeeping_is_on_unless_it_is_turned_off(workspace: Workspace) -> None:
+    synchronise(with_settings(workspace, housekeeping={"vacuum": False, "backup": "12h"}))
+    rows = {row.name: (row.target_kind, row.target, row.every_seconds) for row in queries.schedules(workspace)}
+    assert rows == {
+        "housekeeping:compact": ("housekeeping", "compact", 3600.0),
+        "housekeeping:backup": ("housekeeping", "backup", 43200.0),
+        "housekeeping:tidy": ("housekeeping", "tidy", 86400.0),
+    }

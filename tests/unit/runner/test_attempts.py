@@ -13,12 +13,15 @@ import pytest
 from sqlmodel import select
 
 from quarterdeck.errors import BusyError, FencedError
+from quarterdeck.pipelines import submission
+from quarterdeck.pipelines.run import RunState
 from quarterdeck.processes import here
 from quarterdeck.runner import attempts as module
 from quarterdeck.runner import lease, queue
 from quarterdeck.runner.attempts import Attempts
 from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
 from quarterdeck.runner.processes import ForkServer, RunningJob
+from quarterdeck.runner.terms import Terms
 from quarterdeck.runner.worker import NOT_BEGUN
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock
@@ -56,7 +59,7 @@ def runner(workspace: Workspace, launcher: Launcher) -> Attempts:
 
 def put(workspace: Workspace, key: str = "a") -> None:
     with workspace.state.write("test") as tx:
-        queue.enqueue(tx, workspace, JobKind.NOTIFY, key, "alert/1", {"alert": 1, "url": "x"})
+        queue.enqueue(tx, workspace, JobKind.NOTIFY, key, "alert/1", {"alert": 1, "url": "x"}, Terms())
 
 
 def the_job(workspace: Workspace) -> Job:
@@ -136,6 +139,28 @@ def test_a_process_that_was_killed_spends_its_attempt(workspace: Workspace) -> N
         advance(workspace, minutes=10)
     job = the_job(workspace)
     assert (job.state, job.error) == (JobState.LOST, "Its process was killed (SIGKILL).")
+
+
+@pytest.mark.parametrize(
+    ("run_state", "job_state"),
+    [
+        (RunState.SUCCEEDED, JobState.SUCCEEDED),
+        (RunState.HELD, JobState.SUCCEEDED),
+        (RunState.FAILED, JobState.FAILED),
+    ],
+)
+def test_a_process_that_was_killed_after_its_run_had_ended_ends_its_job_as_the_run_did(
+    workspace: Workspace, run_state: RunState, job_state: JobState
+) -> None:
+    attempts = runner(workspace, Launcher(exit_code=-signal.SIGKILL))
+    with workspace.state.write("test") as tx:
+        run = submission.submit_in(tx, workspace, "train", {}, trigger="manual")
+        queue.enqueue(tx, workspace, JobKind.RUN, run.reference, run.reference, {"run": run.id}, Terms(max_attempts=1))
+        run.move(RunState.RUNNING, workspace.now())
+        run.move(run_state, workspace.now(), "as it ended")
+    attempts.start()
+    attempts.reap()
+    assert the_job(workspace).state is job_state
 
 
 def test_a_process_that_does_not_die_is_waited_for_once_and_then_only_looked_at(

@@ -10,8 +10,9 @@ import pytest
 from quarterdeck.database import Database
 from quarterdeck.errors import BusyError, FencedError
 from quarterdeck.processes import here
-from quarterdeck.runner import lease, queue
+from quarterdeck.runner import control, lease, queue, worker
 from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.terms import Terms
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock
 
@@ -21,10 +22,11 @@ def _has_the_lease(workspace: Workspace) -> None:
     assert lease.acquire(workspace, here(), workspace.settings.runner.lease)
 
 
-def put(workspace: Workspace, key: str, max_attempts: int = 2) -> bool:
+def put(workspace: Workspace, key: str, max_attempts: int = 2, retries: int = 0) -> bool:
     payload = {"alert": 1, "url": "x"}
     with workspace.state.write("test") as tx:
-        return queue.enqueue(tx, workspace, JobKind.NOTIFY, key, "alert/1", payload, max_attempts=max_attempts)
+        terms = Terms(max_attempts=max_attempts, retries=retries)
+        return queue.enqueue(tx, workspace, JobKind.NOTIFY, key, "alert/1", payload, terms)
 
 
 def claimed(workspace: Workspace) -> Job:
@@ -43,6 +45,17 @@ def give_up(workspace: Workspace, job: Job, error: str, *, spend: bool = True) -
         queue.give_up(tx.get_one(Job, job.id), workspace.now(), error, spend=spend)
 
 
+def succeed(workspace: Workspace, job: Job) -> None:
+    with workspace.state.write("test") as tx:
+        queue.end(queue.own(tx, job.id or 0, job.attempt), JobState.SUCCEEDED, workspace.now())
+
+
+def fail(workspace: Workspace, job: Job) -> Job:
+    with workspace.state.write("test") as tx:
+        queue.fail(queue.own(tx, job.id or 0, job.attempt), workspace.now(), "no answer")
+    return reread(workspace, job)
+
+
 def advance(workspace: Workspace, **by: float) -> None:
     clock = workspace.ports.clock
     assert isinstance(clock, FakeClock)
@@ -53,7 +66,7 @@ def test_a_key_makes_one_job_for_good(workspace: Workspace) -> None:
     assert put(workspace, "a")
     assert not put(workspace, "a")
     job = claimed(workspace)
-    queue.finish(workspace, job.id or 0, job.attempt, JobState.SUCCEEDED)
+    succeed(workspace, job)
     assert not put(workspace, "a")
 
 
@@ -82,7 +95,7 @@ def test_an_attempt_that_was_given_up_can_write_nothing_more(workspace: Workspac
     with pytest.raises(FencedError, match="Attempt 1 of job 1 was given up"), workspace.state.write("test") as tx:
         fence(tx)
     with pytest.raises(FencedError):
-        queue.finish(workspace, first.id or 0, first.attempt, JobState.SUCCEEDED)
+        succeed(workspace, first)
     with pytest.raises(FencedError):
         queue.record_process(workspace, first.id or 0, first.attempt, here(), "log")
     assert reread(workspace, second).state is JobState.RUNNING
@@ -151,23 +164,47 @@ def test_the_last_write_of_a_job_waits_for_a_lock_that_is_held_for_long(
     try:
         with pytest.raises(BusyError), workspace.state.write("what others write"):
             pass
-        queue.finish(workspace, job.id or 0, job.attempt, JobState.SUCCEEDED)
+        worker._finish(workspace, job.id or 0, job.attempt, None)
     finally:
         done.set()
         holder.join()
     assert reread(workspace, job).state is JobState.SUCCEEDED
 
 
-def test_a_failure_that_is_retried_waits_twice_as_long_each_time(workspace: Workspace) -> None:
-    put(workspace, "a", max_attempts=3)
-    waits = []
-    for _ in range(2):
-        job = claimed(workspace)
-        queue.finish(workspace, job.id or 0, job.attempt, JobState.FAILED, "no answer", retry=True)
+def test_a_failure_that_is_retried_waits_longer_each_time_and_never_the_same(workspace: Workspace) -> None:
+    for name in "abcd":
+        put(workspace, name, max_attempts=1, retries=2)
+    waits: list[list[float]] = []
+    for longest in (2, 4):
+        failed = [fail(workspace, claimed(workspace)) for _ in range(4)]
         assert queue.claim(workspace, here()) is None
-        waits.append((reread(workspace, job).not_before - workspace.now()).total_seconds())
+        waits.append([(job.not_before - workspace.now()).total_seconds() for job in failed])
+        assert all(longest / 2 - 0.1 <= wait <= longest for wait in waits[-1])
+        assert len(set(waits[-1])) == 4
         advance(workspace, minutes=1)
-    assert waits == pytest.approx([2, 4], abs=0.1)
-    job = claimed(workspace)
-    queue.finish(workspace, job.id or 0, job.attempt, JobState.FAILED, "no answer", retry=True)
-    assert reread(workspace, job).state is JobState.FAILED
+
+
+def test_a_job_that_failed_as_often_as_it_may_waits_for_a_person(workspace: Workspace) -> None:
+    put(workspace, "a", max_attempts=1, retries=1)
+    put(workspace, "once", max_attempts=1)
+    again = fail(workspace, claimed(workspace))
+    assert (again.state, again.error) == (JobState.QUEUED, "no answer")
+    assert fail(workspace, claimed(workspace)).state is JobState.FAILED
+    advance(workspace, minutes=1)
+    dead = fail(workspace, claimed(workspace))
+    assert (dead.state, dead.failures, dead.attempt) == (JobState.DEAD, 2, 2)
+    advance(workspace, days=1)
+    assert queue.claim(workspace, here()) is None
+    control.retry(workspace, dead.id or 0, actor="ann")
+    retried = claimed(workspace)
+    assert (retried.attempt, retried.failures, retried.error) == (3, 0, None)
+    assert fail(workspace, retried).state is JobState.QUEUED
+
+
+def test_a_process_that_dies_spends_no_failure(workspace: Workspace) -> None:
+    put(workspace, "a", max_attempts=2, retries=1)
+    fail(workspace, claimed(workspace))
+    advance(workspace, minutes=1)
+    give_up(workspace, claimed(workspace), "its process died")
+    advance(workspace, minutes=1)
+    assert claimed(workspace).failures == 1

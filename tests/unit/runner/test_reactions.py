@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlmodel import Session, select
 
-from quarterdeck import events
+from quarterdeck import events, freezing
 from quarterdeck.deployments import rollout
 from quarterdeck.errors import BusyError, DiskError, QuarterdeckError, RefusedError
 from quarterdeck.pipelines import ending, submission
 from quarterdeck.pipelines.run import Run, RunState, find_run
 from quarterdeck.pipelines.schedule import Schedule, Target
 from quarterdeck.processes import here
-from quarterdeck.runner import lease, queue
+from quarterdeck.runner import lease, queue, worker
 from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
 from quarterdeck.runner.reactions import react
 from quarterdeck.settings import ModelSettings, NotificationSettings, Settings
 from quarterdeck.workspace import Workspace
+from tests.fakes import FakeNotifier
 from tests.gateways import add_classifier
 
 
@@ -51,11 +53,11 @@ def queue_a_run(workspace: Workspace) -> int:
 
 def test_a_queued_run_becomes_one_job_even_if_the_cursor_is_lost(workspace: Workspace) -> None:
     run_id = queue_a_run(workspace)
-    assert react(workspace) > 0
-    assert react(workspace) == 0
+    assert react(workspace)
+    assert not react(workspace)
     with workspace.state.write("test") as tx:
         tx.get_one(RunnerLease, 1).events_read = 0
-    assert react(workspace) > 0
+    assert react(workspace)
     (job,) = all_jobs(workspace)
     assert (job.kind, job.key, job.payload) == (JobKind.RUN, f"run/{run_id}", {"run": run_id})
 
@@ -167,9 +169,9 @@ def test_an_insert_that_fails_leaves_nothing_behind_and_does_not_stop_the_others
     for alert in ("alert/6", "alert/7", "alert/x"):
         happen(workspace, "alert.opened", alert, severity="page", kind="drift", deployment="fraud")
     run_id = queue_a_run(workspace)
-    assert react(workspace) > 0
+    assert react(workspace)
     react(workspace)
-    assert react(workspace) == 0
+    assert not react(workspace)
     assert [job.key for job in all_jobs(workspace)] == ["report:alert/6", f"run/{run_id}"]
     with workspace.state.read() as tx:
         failed = [event for event in events.after(tx, 0) if event.kind == "reaction.failed"]
@@ -257,5 +259,35 @@ def test_a_runner_without_the_lease_reacts_to_nothing(workspace: Workspace) -> N
     queue_a_run(workspace)
     with workspace.state.write("test") as tx:
         tx.delete(tx.get_one(RunnerLease, 1))
-    assert react(workspace) == 0
+    assert not react(workspace)
     assert all_jobs(workspace) == []
+
+
+def test_a_full_disk_is_told_once_to_each_receiver(workspace: Workspace) -> None:
+    told = with_settings(workspace, notifications={"webhooks": ["http://a", "http://b"]})
+    happen(told, "disk.low", "disk", level="no jobs", free_bytes=1)
+    react(told)
+    with told.state.read() as tx:
+        jobs = list(tx.exec(select(Job)))
+    assert [(job.kind, job.payload["url"], job.retries) for job in jobs] == [
+        (JobKind.NOTIFY, "http://a", 7),
+        (JobKind.NOTIFY, "http://b", 7),
+    ]
+    worker.dispatch(told, jobs[0], lambda tx: None)
+    notifier = told.ports.notifier
+    assert isinstance(notifier, FakeNotifier)
+    ((url, payload, key),) = notifier.sent
+    assert (url, payload["kind"]) == ("http://a", "disk.low")
+    assert key.startswith(f"event-{jobs[0].payload['event']}-")
+
+
+def test_a_version_is_not_deployed_by_policy_during_a_freeze(workspace: Workspace) -> None:
+    frozen = with_settings(workspace, models={"fraud": {"deploy": "fraud"}})
+    freezing.freeze(frozen, timedelta(hours=1), actor="ann")
+    happen(frozen, "version.registered", "version/fraud@1", gate="passed")
+    react(frozen)
+    with frozen.state.read() as tx:
+        kinds = [event.kind for event in events.newest(tx)]
+    assert "reaction.held" in kinds
+    assert "deployment.deployed" not in kinds
+    assert "reaction.failed" not in kinds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,13 +11,17 @@ import pytest
 from sqlmodel import select
 
 from quarterdeck.database import Database
-from quarterdeck.errors import BusyError
-from quarterdeck.pipelines.run import Run
-from quarterdeck.pipelines.schedule import Schedule, Target
+from quarterdeck.errors import BusyError, RefusedError
+from quarterdeck.events import Event
+from quarterdeck.pipelines import pausing, scheduling
+from quarterdeck.pipelines.run import Run, RunState
+from quarterdeck.pipelines.schedule import Misfire, Overlap, Schedule, Target
+from quarterdeck.runner import ticking
 from quarterdeck.runner.job import Job, JobKind, JobState
-from quarterdeck.runner.scheduler import Scheduler, missed_tick, tick
-from quarterdeck.runner.triggers import Every
+from quarterdeck.runner.scheduler import Scheduler
+from quarterdeck.settings import load_settings
 from quarterdeck.workspace import Workspace
+from tests.fakes import FakeClock
 from tests.waiting import wait_for
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -53,6 +58,32 @@ def row_of(workspace: Workspace, schedule_id: int) -> Schedule:
         return tx.get_one(Schedule, schedule_id)
 
 
+def tick(workspace: Workspace, schedule_id: int, moment: datetime) -> bool:
+    with workspace.state.write("test") as tx:
+        return ticking.fire(tx, workspace, tx.get_one(Schedule, schedule_id), moment)
+
+
+def advance(workspace: Workspace, **by: float) -> None:
+    clock = workspace.ports.clock
+    assert isinstance(clock, FakeClock)
+    clock.advance(**by)
+
+
+def end_jobs(workspace: Workspace) -> None:
+    with workspace.state.write("test") as tx:
+        for job in tx.exec(select(Job)):
+            job.state = JobState.SUCCEEDED
+
+
+def ticks(workspace: Workspace, name: str) -> list[datetime]:
+    return [job.tick for job in all_jobs(workspace) if job.schedule == name and job.tick is not None]
+
+
+def events_of(workspace: Workspace, kind: str) -> list[Event]:
+    with workspace.state.read() as tx:
+        return list(tx.exec(select(Event).where(Event.kind == kind)))
+
+
 def test_a_tick_queues_a_run_and_its_job_once(workspace: Workspace) -> None:
     schedule = add(workspace, cron="0 2 * * *", parameters={"fit.depth": 3})
     assert tick(workspace, schedule, NOON)
@@ -61,42 +92,64 @@ def test_a_tick_queues_a_run_and_its_job_once(workspace: Workspace) -> None:
     with workspace.state.read() as tx:
         (run,) = tx.exec(select(Run))
     assert (job.kind, job.key, job.payload) == (JobKind.RUN, "run/1", {"run": 1})
+    assert (job.schedule, job.tick, job.automatic) == ("nightly", NOON, True)
     assert (run.pipeline, run.parameters, run.trigger) == ("train", {"fit.depth": 3}, "schedule/nightly")
 
 
 def test_a_clock_that_is_set_back_does_not_fire_twice(workspace: Workspace) -> None:
     schedule = add(workspace, every_seconds=60.0)
     assert tick(workspace, schedule, NOON + MINUTE)
+    end_jobs(workspace)
     assert not tick(workspace, schedule, NOON)
     assert row_of(workspace, schedule).last_tick == NOON + MINUTE
-
-
-def test_a_tick_of_a_schedule_that_is_paused_or_gone_does_nothing(workspace: Workspace) -> None:
-    assert not tick(workspace, add(workspace, every_seconds=60.0, paused=True), NOON)
-    assert not tick(workspace, 999, NOON)
-    assert all_jobs(workspace) == []
 
 
 def test_a_monitor_is_not_queued_while_it_is_under_way(workspace: Workspace) -> None:
     schedule = monitor(workspace)
     assert tick(workspace, schedule, NOON)
     assert not tick(workspace, schedule, NOON + MINUTE)
-    with workspace.state.write("test") as tx:
-        tx.exec(select(Job)).one().state = JobState.SUCCEEDED
+    end_jobs(workspace)
     assert tick(workspace, schedule, NOON + 2 * MINUTE)
     assert [job.payload for job in all_jobs(workspace)] == [{"monitor": "fraud"}] * 2
 
 
-def test_the_last_tick_missed_within_an_hour_is_owed_and_older_ones_are_not(workspace: Workspace) -> None:
-    trigger = Every(NOON - timedelta(days=1), timedelta(hours=1))
-    schedule = add(workspace, every_seconds=3600.0, anchor=NOON - timedelta(days=1))
-    owed = missed_tick(workspace, schedule, trigger)
-    assert owed == NOON
-    assert tick(workspace, schedule, owed)
-    assert missed_tick(workspace, schedule, trigger) is None
-    daily = Every(NOON - timedelta(days=3, hours=2), timedelta(days=1))
-    older = add(workspace, "daily", every_seconds=86400.0, anchor=NOON - timedelta(days=3, hours=2))
-    assert missed_tick(workspace, older, daily) is None
+def test_a_tick_that_is_skipped_because_earlier_work_goes_on_is_told(workspace: Workspace) -> None:
+    schedule = add(workspace, every_seconds=60.0)
+    assert tick(workspace, schedule, NOON)
+    assert not tick(workspace, schedule, NOON + MINUTE)
+    assert len(all_jobs(workspace)) == 1
+    assert [event.data["because"] for event in events_of(workspace, "schedule.skipped")] == ["job/1"]
+
+
+def test_ticks_that_queue_wait_for_one_another(workspace: Workspace) -> None:
+    schedule = add(workspace, every_seconds=60.0, overlap=Overlap.QUEUE)
+    assert tick(workspace, schedule, NOON)
+    assert tick(workspace, schedule, NOON + MINUTE)
+    assert ticks(workspace, "nightly") == [NOON, NOON + MINUTE]
+
+
+def test_a_tick_that_replaces_cancels_what_is_queued_and_what_runs(workspace: Workspace) -> None:
+    schedule = add(workspace, every_seconds=60.0, overlap=Overlap.REPLACE)
+    tick(workspace, schedule, NOON)
+    tick(workspace, schedule, NOON + MINUTE)
+    first, second = all_jobs(workspace)
+    assert (first.state, second.state) == (JobState.CANCELLED, JobState.QUEUED)
+    with workspace.state.read() as tx:
+        assert tx.get_one(Run, 1).state is RunState.CANCELLED
+    with workspace.state.write("test") as tx:
+        tx.get_one(Job, second.id).state = JobState.RUNNING
+    tick(workspace, schedule, NOON + 2 * MINUTE)
+    assert all_jobs(workspace)[1].cancel_requested_by == "schedule/nightly"
+
+
+def test_run_now_starts_the_work_and_leaves_the_ticks_alone(workspace: Workspace) -> None:
+    schedule = add(workspace, cron="0 2 * * *")
+    job = ticking.run_now(workspace, "nightly", actor="ann")
+    (row,) = all_jobs(workspace)
+    assert (row.id, row.automatic) == (job, False)
+    assert row_of(workspace, schedule).last_tick is None
+    with pytest.raises(RefusedError, match="job/1 of schedule 'nightly' goes on"):
+        ticking.run_now(workspace, "nightly")
 
 
 @pytest.fixture
@@ -107,31 +160,118 @@ def scheduler(workspace: Workspace) -> Iterator[Scheduler]:
     scheduler.stop()
 
 
-def test_an_interval_goes_on_firing_while_its_row_is_looked_at_all_the_time(
-    workspace: Workspace, scheduler: Scheduler
+def pass_by(workspace: Workspace, scheduler: Scheduler, **by: float) -> None:
+    """The clock moves on, the runner takes its look a second later, and everything that was due is written."""
+    advance(workspace, **by)
+    scheduler.look()
+    wait_for(lambda: nothing_is_due(workspace), seconds=60, what="the ticks that are due")
+
+
+def nothing_is_due(workspace: Workspace) -> bool:
+    now = workspace.now()
+    with workspace.state.read() as tx:
+        return all(row.next_tick is None or row.next_tick > now for row in tx.exec(select(Schedule)))
+
+
+def test_only_the_last_of_the_ticks_missed_within_the_grace_fires(workspace: Workspace) -> None:
+    anchor = NOON - timedelta(days=3, hours=2)
+    add(workspace, "hourly", every_seconds=3600.0, anchor=NOON - timedelta(days=1))
+    add(workspace, "daily", every_seconds=86400.0, anchor=anchor)
+    add(workspace, "weekly", every_seconds=86400.0, anchor=anchor, grace_seconds=86400.0)
+    scheduler = Scheduler(workspace)
+    scheduler.start()
+    scheduler.stop()
+    assert ticks(workspace, "hourly") == [NOON]
+    assert ticks(workspace, "daily") == []
+    assert ticks(workspace, "weekly") == [NOON - timedelta(hours=2)]
+
+
+@pytest.mark.parametrize(("misfire", "fired"), [(Misfire.ONCE, 1), (Misfire.SKIP, 0), (Misfire.EACH, 4)])
+def test_a_machine_that_slept_makes_up_for_ticks_as_the_schedule_says(
+    workspace: Workspace, scheduler: Scheduler, misfire: Misfire, fired: int
 ) -> None:
-    schedule = add(workspace, every_seconds=0.4)
+    add(workspace, every_seconds=600.0, misfire=misfire, overlap=Overlap.QUEUE)
+    scheduler.reconcile()
+    pass_by(workspace, scheduler, minutes=45)
+    assert len(all_jobs(workspace)) == fired
+    pass_by(workspace, scheduler, minutes=5, seconds=1)
+    assert ticks(workspace, "nightly")[-1] == NOON + timedelta(minutes=50)
+    assert len(all_jobs(workspace)) == fired + 1
 
-    def fired_three_times() -> bool:
+
+def test_each_tick_fires_once_while_the_clock_is_set_forth_and_back(workspace: Workspace, scheduler: Scheduler) -> None:
+    add(workspace, every_seconds=60.0, overlap=Overlap.QUEUE)
+    scheduler.reconcile()
+    for minutes in (1, 1, 3, -4, 1, 2, 1, 30, -1, 2):
+        pass_by(workspace, scheduler, minutes=minutes)
         scheduler.reconcile()
-        return len(all_jobs(workspace)) >= 3
+    fired = ticks(workspace, "nightly")
+    assert len(fired) == len(set(fired))
+    assert fired == sorted(fired)
+    assert fired[-1] == NOON + timedelta(minutes=36)
 
-    wait_for(fired_three_times, seconds=10)
-    assert row_of(workspace, schedule).next_tick is not None
+
+def test_an_interval_that_is_edited_all_the_time_still_fires(workspace: Workspace, scheduler: Scheduler) -> None:
+    settings = workspace.settings_file.read_text(encoding="utf-8")
+    edited = workspace
+    for second in range(125):
+        every = "60s" if second % 2 else "61s"
+        table = f'\n[schedules.often]\npipeline = "train"\nevery = "{every}"\noverlap = "queue"\n'
+        workspace.settings_file.write_text(settings + table, encoding="utf-8")
+        edited = dataclasses.replace(workspace, settings=load_settings(workspace.settings_file))
+        assert scheduling.synchronise(edited)
+        scheduler.reconcile()
+        pass_by(workspace, scheduler, seconds=1)
+    assert len(ticks(workspace, "often")) == 2
+
+
+def test_a_thousand_schedules_that_are_due_at_once_all_fire(workspace: Workspace, scheduler: Scheduler) -> None:
+    with workspace.state.write("test") as tx:
+        for number in range(1000):
+            tx.add(
+                Schedule(
+                    name=f"s{number}",
+                    target_kind=Target.PIPELINE,
+                    target="train",
+                    parameters={},
+                    anchor=NOON,
+                    every_seconds=60.0,
+                )
+            )
+    scheduler.reconcile()
+    pass_by(workspace, scheduler, minutes=1)
+    assert {job.tick for job in all_jobs(workspace)} == {NOON + MINUTE}
+    assert len({job.schedule for job in all_jobs(workspace)}) == 1000
 
 
 def test_a_schedule_that_is_removed_or_paused_fires_no_more(workspace: Workspace, scheduler: Scheduler) -> None:
-    removed, paused = add(workspace, "removed", every_seconds=3600.0), add(workspace, "paused", every_seconds=3600.0)
+    removed = add(workspace, "removed", every_seconds=3600.0)
+    paused = add(workspace, "paused", every_seconds=3600.0)
+    held = add(workspace, "held", every_seconds=3600.0)
     scheduler.reconcile()
     assert row_of(workspace, paused).next_tick is not None
     with workspace.state.write("test") as tx:
         tx.delete(tx.get_one(Schedule, removed))
         tx.get_one(Schedule, paused).paused = True
+    pausing.pause(workspace, "schedule/held", reason="night", actor="ann")
     scheduler.reconcile()
     assert row_of(workspace, paused).next_tick is None
-    scheduler.fire(removed, NOON)
-    scheduler.fire(paused, NOON)
+    assert row_of(workspace, held).next_tick is None
+    pass_by(workspace, scheduler, hours=2)
     assert all_jobs(workspace) == []
+
+
+def test_a_schedule_that_is_resumed_counts_from_now(workspace: Workspace, scheduler: Scheduler) -> None:
+    held = add(workspace, "held", every_seconds=3600.0)
+    pausing.pause(workspace, "schedule/held", actor="ann")
+    scheduler.reconcile()
+    pass_by(workspace, scheduler, hours=5, minutes=30)
+    pausing.resume(workspace, "schedule/held", actor="ann")
+    scheduler.reconcile()
+    assert all_jobs(workspace) == []
+    following = row_of(workspace, held).next_tick
+    assert following is not None
+    assert following - NOON == pytest.approx(timedelta(hours=6, minutes=30), abs=timedelta(seconds=1))
 
 
 def test_a_schedule_that_could_not_be_followed_is_tried_again(
@@ -149,12 +289,13 @@ def test_a_schedule_that_could_not_be_followed_is_tried_again(
 def test_a_tick_that_could_not_be_written_is_owed(
     workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    schedule = add(workspace, every_seconds=3600.0)
+    add(workspace, every_seconds=60.0)
     scheduler.reconcile()
     monkeypatch.setattr(Database.write.__wrapped__, "__defaults__", (0.05,))  # type: ignore[attr-defined]
     with workspace.state.lock.held("somebody else"):
-        scheduler.fire(schedule, NOON)
-    assert "is held by process" in capsys.readouterr().err
+        advance(workspace, seconds=61)
+        scheduler.look()
+        wait_for(lambda: "wait to be written" in capsys.readouterr().err, seconds=10, what="the runner to say so")
     assert all_jobs(workspace) == []
     scheduler.look()
-    assert len(all_jobs(workspace)) == 1
+    assert ticks(workspace, "nightly") == [NOON + MINUTE]

@@ -53,6 +53,12 @@ def test_a_fixed_local_time_fires_once_on_the_day_that_has_it_twice() -> None:
     assert moments == [datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 26, 1, 30, tzinfo=UTC)]
 
 
+def test_a_fixed_local_time_fires_once_on_the_day_that_lacks_it() -> None:
+    # In Berlin 2026-03-29 goes from 02:00 to 03:00 at 01:00 UTC.
+    moments = fires("30 2 * * *", "Europe/Berlin", datetime(2026, 3, 28, 12, tzinfo=UTC), 2)
+    assert moments == [datetime(2026, 3, 29, 1, 30, tzinfo=UTC), datetime(2026, 3, 30, 0, 30, tzinfo=UTC)]
+
+
 def test_an_hourly_line_fires_each_real_hour_of_that_day() -> None:
     moments = fires("30 * * * *", "Europe/Berlin", datetime(2026, 10, 24, 23, 45, tzinfo=UTC), 3)
     assert [moment.hour for moment in moments] == [0, 1, 2]

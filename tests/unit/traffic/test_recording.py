@@ -155,10 +155,12 @@ def test_what_a_revision_answered_is_counted_from_an_index_alone(workspace: Work
         WHERE deployment = 'payments' AND revision IS NOT NULL AND NOT probe GROUP BY revision
     """
     served = """
-        SELECT 1 FROM prediction WHERE deployment = 'payments' AND received_at >= '2026' AND revision = 1 AND NOT probe
-        ORDER BY received_at LIMIT 1 OFFSET 1
+        SELECT count(*) AS n FROM (
+            SELECT 1 FROM prediction
+            WHERE deployment = 'payments' AND received_at >= '2026' AND revision = 1 AND NOT probe LIMIT 7
+        )
     """
     with workspace.traffic.read() as tx:
         for sql in (counting, served):
-            (plan,) = tx.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all()
-            assert "COVERING INDEX ix_prediction_revision" in plan[3]
+            plan = tx.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all()
+            assert any("COVERING INDEX ix_prediction_revision" in step[3] for step in plan)

@@ -1,0 +1,223 @@
+"""Jobs and schedules in the order in which one looks at them, for the console and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quarterdeck.pipelines.queries import ScheduleRow
+    from quarterdeck.runner.job import Job
+    from quarterdeck.runner.queries import JobRow
+    from quarterdeck.workspace import Workspace
+
+RESULTS = 10
+"""How many of a schedule's newest jobs its strip shows."""
+MOST_TROUBLED = 200
+RECENT = timedelta(days=1)
+LATE = timedelta(minutes=1)
+"""A tick that is this late has nobody who fires it."""
+AGAIN = frozenset({"failed", "dead", "lost", "cancelled"})
+"""States from which a job is tried again."""
+UNDER_WAY = frozenset({"queued", "running"})
+
+
+class Section(StrEnum):
+    """The parts of the board, in their order."""
+
+    RUNNING = "running"
+    QUEUED = "queued"
+    TROUBLED = "needs a person"
+    SCHEDULES = "schedules"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A schedule with the states of its newest jobs, oldest first."""
+
+    row: ScheduleRow
+    results: tuple[str, ...]
+    overdue: bool
+
+    @property
+    def state(self) -> str:
+        if self.row.paused or self.row.paused_by:
+            return "paused"
+        return "overdue" if self.overdue else "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What runs, what waits, what needs a person, what comes, and what ended."""
+
+    now: datetime
+    running: tuple[JobRow, ...]
+    queued: tuple[JobRow, ...]
+    """In the order in which they are taken."""
+    troubled: tuple[JobRow, ...]
+    """Dead; lost or failed within a day, and of a schedule only while nothing has ended otherwise since."""
+    schedules: tuple[Scheduled, ...]
+    ended: tuple[JobRow, ...]
+    """Newest first."""
+
+
+def read_board(workspace: Workspace, limit: int, *, states: Sequence[str] = (), schedule: str | None = None) -> Board:
+    """The board with at most `limit` jobs beside those that need a person; of `states` and of one schedule only."""
+    from quarterdeck.runner.queries import jobs
+
+    now = workspace.now()
+    if states or schedule is not None:
+        under_way, ended = _chosen(workspace, limit, states, schedule)
+    else:
+        found = jobs(workspace, limit)
+        under_way = [job for job in found if job.state in UNDER_WAY]
+        ended = [job for job in found if job.state not in UNDER_WAY]
+    troubled = [
+        job
+        for job in _troubled(workspace, now)
+        if (not states or job.state in states) and schedule in (None, job.schedule)
+    ]
+    told = {job.id for job in troubled}
+    queued = [job for job in under_way if job.state == "queued"]
+    return Board(
+        now=now,
+        running=tuple(job for job in under_way if job.state == "running"),
+        queued=tuple(sorted(queued, key=lambda job: (-job.priority, job.not_before, job.id))),
+        troubled=tuple(troubled),
+        schedules=() if states else tuple(read_schedules(workspace, schedule)),
+        ended=tuple(job for job in ended if job.id not in told),
+    )
+
+
+def read_schedules(workspace: Workspace, name: str | None = None) -> list[Scheduled]:
+    """The schedules by name, or the one called `name`."""
+    from quarterdeck.pipelines.queries import schedules
+    from quarterdeck.runner.queries import last_results
+
+    now, results = workspace.now(), last_results(workspace, RESULTS)
+    return [
+        Scheduled(
+            row=row,
+            results=tuple(results.get(row.name, ())),
+            overdue=row.next_tick is not None and now - row.next_tick > LATE,
+        )
+        for row in schedules(workspace)
+        if name in (None, row.name)
+    ]
+
+
+def newest_jobs(workspace: Workspace, schedule: str, limit: int) -> list[JobRow]:
+    """The newest jobs of a schedule that have started, newest first."""
+    from sqlmodel import col, select
+
+    from quarterdeck.runner.job import Job
+
+    mine = (Job.schedule == schedule, col(Job.started_at).is_not(None))
+    with workspace.state.read() as tx:
+        return [_row(job) for job in tx.exec(select(Job).where(*mine).order_by(col(Job.id).desc()).limit(limit))]
+
+
+def next_fires(row: ScheduleRow, now: datetime, count: int = 5) -> list[datetime]:
+    """When a schedule fires next, in UTC; nothing while it is paused, and for one that follows data.
+
+    Raises:
+        UsageError: its crontab line or its time zone is none.
+    """
+    from quarterdeck.runner.triggers import Every, cron_trigger, fire_after
+
+    if row.paused or row.paused_by or (row.cron is None and row.every_seconds is None):
+        return []
+    if row.cron is not None:
+        trigger = cron_trigger(row.cron, row.timezone)
+    else:
+        trigger = Every(row.anchor, timedelta(seconds=row.every_seconds or 0))
+    fires: list[datetime] = []
+    fire = fire_after(trigger, now)
+    while fire is not None and len(fires) < count:
+        fires.append(fire)
+        fire = fire_after(trigger, fire)
+    return fires
+
+
+def timing(row: ScheduleRow) -> str:
+    """What makes it fire: `0 2 * * *`, `every 1h30m`, `on data payments`."""
+    if row.cron is not None:
+        return row.cron
+    return f"every {span(row.every_seconds)}" if row.every_seconds is not None else f"on data {row.on_data}"
+
+
+def span(seconds: float) -> str:
+    """A length of time as the settings write it: `90s` is `1m30s`."""
+    parts, rest = [], round(seconds, 3)
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        whole, rest = divmod(rest, length)
+        parts += [f"{whole:g}{unit}"] if whole else []
+    if rest or not parts:
+        parts.append(f"{rest:g}s" if rest >= 1 or not rest else f"{rest * 1000:g}ms")
+    return "".join(parts)
+
+
+def what_of(job: JobRow) -> str:
+    """What a job works on: `run/12 nightly`, `monitor/fraud`."""
+    return f"{job.subject} {job.pipeline}" if job.pipeline else job.subject
+
+
+def _chosen(
+    workspace: Workspace, limit: int, states: Sequence[str], schedule: str | None
+) -> tuple[list[JobRow], list[JobRow]]:
+    """The jobs of these states and of this schedule: those under way, and those that ended."""
+    from sqlmodel import col, select
+
+    from quarterdeck.runner.job import Job
+    from quarterdeck.runner.queries import job
+
+    conditions: list[Any] = [col(Job.state).in_(states)] if states else []
+    conditions += [col(Job.schedule) == schedule] if schedule is not None else []
+    active = col(Job.state).in_(sorted(UNDER_WAY))
+    with workspace.state.read() as tx:
+        newest = select(Job.id).where(active, *conditions).order_by(col(Job.id).desc()).limit(limit)
+        numbers = [number for number in tx.exec(newest) if number is not None]
+    # One by one, since these also say why they wait and how far they are.
+    under_way = [job(workspace, number) for number in numbers]
+    return under_way, _ended(workspace, limit - len(numbers), *conditions)
+
+
+def _troubled(workspace: Workspace, now: datetime) -> list[JobRow]:
+    """See `Board.troubled`."""
+    from sqlmodel import and_, col, func, or_, select
+
+    from quarterdeck.runner.job import Job, JobState
+
+    told = col(Job.state).in_([JobState.SUCCEEDED, JobState.FAILED, JobState.LOST, JobState.DEAD])
+    newest = select(func.max(Job.id)).where(told, col(Job.schedule).is_not(None)).group_by(col(Job.schedule))
+    recent = and_(
+        col(Job.state).in_([JobState.FAILED, JobState.LOST]),
+        col(Job.finished_at) >= now - RECENT,
+        or_(col(Job.schedule).is_(None), col(Job.id).in_(newest)),
+    )
+    return _ended(workspace, MOST_TROUBLED, or_(col(Job.state) == JobState.DEAD, recent))
+
+
+def _ended(workspace: Workspace, limit: int, *conditions: Any) -> list[JobRow]:
+    """The newest jobs that have ended; nothing about them has to be worked out."""
+    from sqlmodel import col, select
+
+    from quarterdeck.runner.job import Job
+
+    over = col(Job.state).not_in(sorted(UNDER_WAY))
+    with workspace.state.read() as tx:
+        query = select(Job).where(over, *conditions).order_by(col(Job.id).desc()).limit(max(0, limit))
+        return [_row(job) for job in tx.exec(query)]
+
+
+def _row(job: Job) -> JobRow:
+    from quarterdeck.runner.queries import JobRow
+
+    derived: dict[str, Any] = {"id": job.id or 0, "waiting": None, "progress": None}
+    return JobRow(
+        **derived, **{each.name: getattr(job, each.name) for each in fields(JobRow) if each.name not in derived}
+    )

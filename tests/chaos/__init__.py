@@ -1,0 +1,1 @@
+"""Breaking a runner for a while, and then holding its books to its rules."""
