@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -23,55 +20,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as EnvironmentSettingsError
 
 from quarterdeck.errors import SettingsError
+from quarterdeck.values import Duration, Name, Size
 
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-
-
-def parse_duration(value: object) -> object:
-    """`"30s"`, `"6h"`, `"3d"`, `"1h30m"` as a timedelta; anything else is left to pydantic."""
-    if not isinstance(value, str):
-        return value
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", value)
-    if not parts or "".join(number + unit for number, unit in parts) != value.replace(" ", ""):
-        raise ValueError(f"'{value}' is not a duration: write 30s, 15m, 6h, 3d or 1h30m")
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
-
-
-def parse_size(value: object) -> object:
-    """`"64MB"`, `"2GB"`, `"1.5GiB"` as bytes; anything else is left to pydantic."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?", value.strip())
-    if match is None:
-        raise ValueError(f"'{value}' is not a size: write 500MB, 2GB or 1.5GiB")
-    number, unit, binary = match.groups()
-    return int(
-        float(number) * (1024 if binary else 1000) ** " kMGT".index(unit.lower() if unit == "K" else unit or " ")
-    )
-
-
-def positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("must be longer than zero")
-    return value
-
-
-def check_name(value: str) -> str:
-    """`value`, if it can be a name in URLs, files and commands.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    if not NAME_PATTERN.fullmatch(value):
-        raise ValueError(f"'{value}' is not a name: use letters, digits, '.', '_' and '-', at most 100, no blank")
-    return value
-
-
-Name = Annotated[str, AfterValidator(check_name)]
 MetricName = Literal["accuracy", "f1", "log_loss", "roc_auc", "average_precision", "mae", "rmse", "r2"]
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(positive)]
-Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 
 
 class Section(BaseModel):

@@ -33,7 +33,7 @@ from tests.chaos.pipelines import SETTINGS, SOURCE
 from tests.integration.runner_harness import jobs
 from tests.waiting import wait_for
 
-SECONDS = float(os.environ.get("QUARTERDECK_SOAK_MINUTES", "1.5")) * 60
+SECONDS = float(os.environ.get("QUARTERDECK_SOAK_MINUTES", "1.4")) * 60
 JOBS_A_MINUTE = 70
 DRAIN_SECONDS = 240.0
 OPEN_JOBS = frozenset({JobState.QUEUED, JobState.RUNNING})

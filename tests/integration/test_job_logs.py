@@ -243,7 +243,8 @@ def test_the_log_of_a_run_holds_what_it_said_in_every_way_without_the_secret(dec
     assert found["from print"] == ("OUT", 1)
     assert found["shop: from logging"] == ("INFO", 1)
     assert found["from a subprocess"] == (None, 1)
-    assert found["***"] == (None, 1)
+    # As a reader shows it, or as the runner has left it in the file by now.
+    assert any(not text.strip("*") and found[text] == (None, 1) for text in found)
     assert found["the key is ***"] == ("OUT", 1)
     assert any(text.endswith("from warnings") and found[text][0] == "WARNING" for text in found)
     assert any(f"(run/{run_id})" in text for text in found)

@@ -19,23 +19,37 @@ from quarterdeck.workspace import Workspace
 from tests.waiting import wait_for
 
 WRITERS, WRITES = 20, 15
-WRITER = """
-import sys, time
+WRITERS_SCRIPT = """
+import os, sys, time
 from pathlib import Path
 from quarterdeck.bootstrap import open_workspace
-workspace = open_workspace(Path(sys.argv[1]), actor=sys.argv[2])
-print("ready", flush=True)
-sys.stdin.readline()
-for number in range(int(sys.argv[3])):
-    # A transaction of about ten milliseconds, as a busy verb has.
-    with workspace.state.write("count") as tx:
-        workspace.record(tx, "test.counted", "counter", {"number": number})
-        time.sleep(0.01)
+
+def write(number):
+    workspace = open_workspace(Path(sys.argv[1]), actor=f"writer-{number}")
+    for count in range(int(sys.argv[3])):
+        # A transaction of about ten milliseconds, as a busy verb has.
+        with workspace.state.write("count") as tx:
+            workspace.record(tx, "test.counted", "counter", {"number": count})
+            time.sleep(0.01)
+
+# Forked before anything is opened: they share the imports and nothing else.
+children = []
+for number in range(int(sys.argv[2])):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            write(number)
+            os._exit(0)
+        except BaseException as error:
+            print(error, file=sys.stderr, flush=True)
+            os._exit(1)
+    children.append(pid)
+print(*[os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children])
 """
 HOLDER = """
 import sys, time
 from pathlib import Path
-from quarterdeck.database import WriteLock
+from quarterdeck.locking import WriteLock
 with WriteLock(Path(sys.argv[1])).held("retrain"):
     print("held", flush=True)
     time.sleep(600)
@@ -45,37 +59,31 @@ with WriteLock(Path(sys.argv[1])).held("retrain"):
 def start(script: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", script, *arguments],
-        stdin=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
 @contextmanager
-def ended_after(processes: list[subprocess.Popen[str]]) -> Iterator[None]:
+def ended_after(process: subprocess.Popen[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        for process in processes:
-            process.kill()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
 
 def test_twenty_writers_lose_nothing_and_none_is_turned_away(workspace: Workspace) -> None:
     with workspace.state.read() as tx:
         before = events.last_id(tx)
-    writers = [start(WRITER, str(workspace.root), f"writer-{n}", str(WRITES)) for n in range(WRITERS)]
+    writers = start(WRITERS_SCRIPT, str(workspace.root), str(WRITERS), str(WRITES))
     with ended_after(writers):
-        for writer in writers:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == "ready\n"
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write("go\n")
-            writer.stdin.flush()
-        said = [(writer.wait(120), writer.stderr.read() if writer.stderr else "") for writer in writers]
-    assert said == [(0, "")] * WRITERS
+        said, errors = writers.communicate(timeout=120)
+    assert (said.split(), errors) == (["0"] * WRITERS, "")
     with workspace.state.read() as tx:
         written = [event for event in events.after(tx, before, 10_000) if event.kind == "test.counted"]
         events.verify(tx)
@@ -90,7 +98,7 @@ def test_a_holder_that_is_stopped_is_named_in_the_error_of_the_others(
 ) -> None:
     monkeypatch.setattr(Database.write.__wrapped__, "__defaults__", (0.5,))  # type: ignore[attr-defined]
     holder = start(HOLDER, str(workspace.state.lock.path))
-    with ended_after([holder]):
+    with ended_after(holder):
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         os.kill(holder.pid, signal.SIGSTOP)

@@ -128,7 +128,7 @@ def thaw(as_data: JsonFlag = False) -> None:
 
 def _length(duration: str) -> timedelta:
     from quarterdeck.errors import UsageError
-    from quarterdeck.settings import parse_duration
+    from quarterdeck.values import parse_duration
 
     try:
         length = parse_duration(duration)

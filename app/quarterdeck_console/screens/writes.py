@@ -172,7 +172,7 @@ def freeze(screen: ConsoleScreen, words: str, reason: str) -> None:
     if workspace is None:
         screen.say("The workspace is being opened: one moment.")
         return
-    from quarterdeck.settings import parse_duration
+    from quarterdeck.values import parse_duration
 
     try:
         duration = parse_duration(words)

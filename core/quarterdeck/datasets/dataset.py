@@ -9,7 +9,7 @@ from sqlmodel import Field, Session, select
 
 from quarterdeck.database import Entity, time_column
 from quarterdeck.errors import NotFoundError
-from quarterdeck.settings import check_name
+from quarterdeck.values import check_name
 
 
 class Dataset(Entity, table=True):

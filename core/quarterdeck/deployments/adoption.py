@@ -7,12 +7,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from quarterdeck.database import WriteLock
 from quarterdeck.deployments.deployment import ServedBy
 from quarterdeck.deployments.rollout import deploy_in
 from quarterdeck.errors import BusyError, ReadOnlyError, SettingsError, UsageError
+from quarterdeck.locking import WriteLock
 from quarterdeck.registry.registration import register
-from quarterdeck.settings import DatasetSettings, check_name, load_settings
+from quarterdeck.settings import DatasetSettings, load_settings
+from quarterdeck.values import check_name
 from quarterdeck.workspace import Workspace
 
 

@@ -10,7 +10,7 @@ from sqlmodel import Field, Session, select
 
 from quarterdeck.database import Entity, choice_column, time_column
 from quarterdeck.errors import ConflictError, NotFoundError
-from quarterdeck.settings import check_name
+from quarterdeck.values import check_name
 
 
 class ServedBy(StrEnum):

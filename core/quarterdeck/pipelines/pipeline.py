@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from quarterdeck.pipelines.step import AnyStep, CommandStep, PipelineError, Step
-from quarterdeck.settings import check_name
+from quarterdeck.values import check_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from sqlmodel import Session
 
-from quarterdeck.database import WriteLock, rows_as_dicts
+from quarterdeck.database import rows_as_dicts
+from quarterdeck.locking import WriteLock
 from quarterdeck.traffic import segments
 from quarterdeck.workspace import Workspace
 

@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from quarterdeck.database import WriteLock
+from quarterdeck.locking import WriteLock
 from quarterdeck.pipelines import log_metric, pipeline, step
 
 LOCK = WriteLock(Path(__file__).parent.parent / ".quarterdeck" / "state.lock")
