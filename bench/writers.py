@@ -52,6 +52,9 @@ def measure(transact, locked, seconds):
             continue
         waits.append(turns[0] - asked)
         holds.append(time.perf_counter() - turns[0])
+    # Nobody leaves before all are done: an interpreter that ends takes the processor from those who still write.
+    print("done", flush=True)
+    sys.stdin.readline()
     print(json.dumps({"waits": waits, "holds": holds, "refused": refused}), flush=True)
 
 
@@ -141,13 +144,8 @@ def run(script: str, place: Path, database: Path, seconds: float = SECONDS) -> O
         for _ in range(WRITERS)
     ]
     try:
-        for writer in writers:
-            if writer.stdout is None or writer.stdout.readline() != b"ready\n":
-                raise RuntimeError("a writer did not start")
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write(b"go\n")
-            writer.stdin.flush()
+        for word, answer in ((b"ready\n", b"go\n"), (b"done\n", b"tell\n")):
+            _converse(writers, word, answer)
         said = [writer.communicate(timeout=seconds + PATIENCE_SECONDS)[0] for writer in writers]
     finally:
         for writer in writers:
@@ -156,6 +154,17 @@ def run(script: str, place: Path, database: Path, seconds: float = SECONDS) -> O
     with closing(sqlite3.connect(database)) as connection:
         (counted,) = connection.execute("SELECT value FROM bench_counter").fetchone()
     return outcome_of([json.loads(text) for text in said], counted)
+
+
+def _converse(writers: Sequence[subprocess.Popen[bytes]], word: bytes, answer: bytes) -> None:
+    """Wait until every writer has said `word`, and answer all of them."""
+    for writer in writers:
+        if writer.stdout is None or writer.stdout.readline() != word:
+            raise RuntimeError(f"a writer ended before it was {word.decode().strip()}")
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write(answer)
+        writer.stdin.flush()
 
 
 def outcome_of(said: Sequence[dict[str, Any]], counted: int) -> Outcome:
