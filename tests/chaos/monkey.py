@@ -96,8 +96,9 @@ class Monkey:
         """One deed, chosen at random; each is done once before any is done twice."""
         fresh = [deed for deed in self._deeds if not self.done[deed.__name__]]
         deed = self._draw.choice(fresh or self._deeds)
-        if deed():
-            self.done[deed.__name__] += 1
+        # What was to be broken may end by itself in that moment.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.done[deed.__name__] += deed()
 
     def kill_a_runner(self) -> bool:
         self._draw.choice(self._runners.processes).kill()
