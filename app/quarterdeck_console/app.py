@@ -11,11 +11,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
+from textual import events
 from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.widget import Widget
 
 from quarterdeck_console import commands
 from quarterdeck_console.formatting import moment
@@ -80,6 +83,7 @@ class QuarterdeckApp(App[int], inherit_bindings=False):
         self._watcher: Watcher | None = None
         self._status = first_status(root)
         self._status_reader = Reader(self)
+        self._aimed: WeakKeyDictionary[events.Key, Widget | None] = WeakKeyDictionary()
 
     def get_theme(self, theme_name: str) -> Theme | None:
         # Textual asks for it once a line and copies its table of themes each time; there is one.
@@ -95,6 +99,21 @@ class QuarterdeckApp(App[int], inherit_bindings=False):
     def on_unmount(self) -> None:
         if self._watcher is not None:
             self._watcher.stop()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys that were typed ahead go to the widget that an earlier one of them gave the keyboard to.
+
+        Textual aims a key when it arrives, which for a burst is before any of it was obeyed.
+        """
+        if isinstance(event, events.Key):
+            if not event.is_forwarded:
+                self._aimed[event] = self.focused
+            elif (now := self.focused) is not None and self._aimed.get(event, now) is not now:
+                again = events.Key(event.key, event.character)
+                self._aimed[again] = now
+                now._forward_event(again)
+                return
+        await super().on_event(event)
 
     # The engine ---------------------------------------------------------------------------------------------------
 

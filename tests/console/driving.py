@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widget import Widget
 
@@ -47,6 +48,12 @@ def words(pilot: Pilot[int]) -> str:
         if isinstance(widget, Widget) and widget.display and not widget.children:
             lines += [widget.render_line(y).text.rstrip() for y in range(widget.size.height)]
     return "\n".join(lines)
+
+
+def burst(pilot: Pilot[int], *keys: str) -> None:
+    """All keys at once, as they arrive over a slow line; `pilot.press` waits after each."""
+    for key in keys:
+        pilot.app.post_message(Key(key, None))
 
 
 def said(pilot: Pilot[int]) -> str:

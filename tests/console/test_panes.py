@@ -19,7 +19,7 @@ from quarterdeck_console.widgets.prompt import Prompt
 from quarterdeck_console.widgets.table import Table
 from quarterdeck_console.widgets.text_view import TextView
 from tests.console.conftest import Console
-from tests.console.driving import app_of, console_of, go, listening, said, settled, table_of, words
+from tests.console.driving import app_of, burst, console_of, go, listening, said, settled, table_of, words
 from tests.console.seeding import make_alert, write
 
 MARKUP = "[/bold]model[v2][link=x]\x1b[31mred"
@@ -78,6 +78,19 @@ async def test_letters_typed_into_the_filter_are_no_commands(seeded: Workspace, 
         await go(pilot, "5")
         await pilot.press("slash", *"RUAEX15q")
         assert console_of(pilot).view.filter_words == "RUAEX15q"
+
+
+async def test_keys_typed_ahead_in_one_burst_reach_the_line_that_the_first_of_them_opened(
+    seeded: Workspace, console: Console
+) -> None:
+    async with console(seeded) as pilot:
+        await go(pilot, "5")
+        burst(pilot, "0", "slash", *"verified")
+        await settled(pilot, lambda: console_of(pilot).view.filter_words == "verified")
+        assert console_of(pilot).view.crumb == "audit"
+        await pilot.press("escape")
+        burst(pilot, "colon", *"deployments", "enter")
+        await settled(pilot, lambda: console_of(pilot).view.crumb == "deployments")
 
 
 async def test_esc_goes_back_and_never_quits_and_q_at_the_root_quits(seeded: Workspace, console: Console) -> None:

@@ -200,11 +200,11 @@ class PulseView(View):
                 self._last = index
 
     def take_focus(self) -> None:
-        self._table(self._last).focus()
+        self.screen.set_focus(self._table(self._last))
 
     def next_table(self, step: int) -> None:
         self._last = (self._last + step) % 4
-        self._table(self._last).focus()
+        self.screen.set_focus(self._table(self._last))
 
     def reload(self) -> None:
         self._reader.ask("pulse", read_pulse, self._show)

@@ -104,7 +104,7 @@ class RollbackScreen(Frame):
         self._draw_foot()
 
     def _take_focus(self) -> None:
-        (self.table if self._mode == "plan" else self.query_one("#page", TextView)).focus()
+        self.set_focus(self.table if self._mode == "plan" else self.query_one("#page", TextView))
 
     def _draw_foot(self) -> None:
         tail = [] if self._mode == "plan" else [self._mode]

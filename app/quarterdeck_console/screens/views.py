@@ -126,7 +126,7 @@ class TableView(View):
         return self.table.current
 
     def take_focus(self) -> None:
-        self.table.focus()
+        self.screen.set_focus(self.table)
 
     def on_mount(self) -> None:
         if self._cursor is not None:
@@ -217,7 +217,7 @@ class PageView(View):
         return self._row
 
     def take_focus(self) -> None:
-        self._text.focus()
+        self.screen.set_focus(self._text)
 
     def on_mount(self) -> None:
         self.stand()
@@ -252,7 +252,7 @@ class LogView(View):
         return by_id("text.down", "text.first", "text.last", "go.back", "go.help")
 
     def take_focus(self) -> None:
-        self._text.focus()
+        self.screen.set_focus(self._text)
 
     def on_mount(self) -> None:
         self.set_interval(LOG_SECONDS, self._look)

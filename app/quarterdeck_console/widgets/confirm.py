@@ -97,10 +97,8 @@ class ConfirmStrip(Vertical, can_focus=True):
 
     def _go(self, stage: str) -> None:
         self._stage = stage
-        if stage in ("name", "reason"):
-            self.query_one(f"#{stage}-field", Input).focus()
-        else:
-            self.focus()
+        fields = stage in ("name", "reason")
+        self.screen.set_focus(self.query_one(f"#{stage}-field", Input) if fields else self)
         self._draw_buttons()
 
     def _draw_buttons(self) -> None:
@@ -172,5 +170,5 @@ class ConfirmStrip(Vertical, can_focus=True):
         self.question = None
         self.display = False
         if self._return_to is not None and self._return_to.is_attached:
-            self._return_to.focus()
+            self.screen.set_focus(self._return_to)
         self.post_message(self.Closed())

@@ -67,14 +67,14 @@ class Prompt(Horizontal):
         yield Line(id="choices")
 
     def ask(self, sign: str, value: str = "", complete: Completer = lambda _: ()) -> None:
-        """Show the line and take the focus."""
+        """Show the line and take the focus, at once: the next key may be here already."""
         self.sign, self._complete, self._place, self._choice = sign, complete, len(self._history), -1
         self.query_one("#sign", Line).show(Text(f" {sign}", ACCENT))
         self.display = True
         field = self.query_one(Input)
         field.value = value
         field.cursor_position = len(value)
-        field.focus()
+        self.screen.set_focus(field)
         self._offer(value)
 
     def close(self) -> None:
