@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -35,8 +37,8 @@ class Event(Entity, table=True):
     subject: str
     """What it happened to, as people type it: `deployment/fraud`."""
     data: dict[str, Any] = Field(sa_column=json_column())
-    previous: str
-    digest: str
+    previous: str = ""
+    digest: str = ""
 
     def computed_digest(self) -> str:
         """SHA-256 over the row's fields and the digest of the row before, as canonical JSON."""
@@ -45,16 +47,31 @@ class Event(Entity, table=True):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def record(tx: Session, at: datetime, actor: str, kind: str, subject: str, data: dict[str, Any] | None = None) -> Event:
-    """Append an event to the chain, inside the transaction that makes the change."""
-    last = tx.exec(select(Event.digest).order_by(col(Event.id).desc()).limit(1)).first()
-    # A round trip through JSON first: what is hashed must be what will be read back.
-    data = json.loads(json.dumps(data or {}, default=str))
-    entry = Event(at=at, actor=actor, kind=kind, subject=subject, data=data, previous=last or GENESIS, digest="")
-    entry.digest = entry.computed_digest()
-    tx.add(entry)
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event that has no place in the chain yet."""
+
+    at: datetime
+    actor: str
+    kind: str
+    subject: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def record(tx: Session, *entries: Entry) -> list[Event]:
+    """Append events to the chain, in their order, inside the transaction that makes the changes."""
+    last = tx.exec(select(Event.digest).order_by(col(Event.id).desc()).limit(1)).first() or GENESIS
+    made: list[Event] = []
+    for entry in entries:
+        # A round trip through JSON first: what is hashed must be what will be read back.
+        data = json.loads(json.dumps(dict(entry.data), default=str))
+        event = Event(at=entry.at, actor=entry.actor, kind=entry.kind, subject=entry.subject, data=data)
+        event.previous = last
+        last = event.digest = event.computed_digest()
+        made.append(event)
+    tx.add_all(made)
     tx.flush()
-    return entry
+    return made
 
 
 def after(tx: Session, event_id: int, limit: int = 500) -> list[Event]:

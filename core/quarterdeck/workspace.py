@@ -78,7 +78,8 @@ class Workspace:
         actor: str | None = None,
     ) -> events.Event:
         """Append an event in this handle's name, or in the name of `actor`."""
-        return events.record(tx, self.now(), actor or self.actor, kind, subject, data)
+        (event,) = events.record(tx, events.Entry(self.now(), actor or self.actor, kind, subject, data or {}))
+        return event
 
     def close(self) -> None:
         self.state.close()

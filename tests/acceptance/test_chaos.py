@@ -25,6 +25,7 @@ from quarterdeck.pipelines.run import ENDED, Run, RunState, find_run
 from quarterdeck.pipelines.schedule import Schedule
 from quarterdeck.runner import queue
 from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import Terms
 from quarterdeck.workspace import Workspace
 from tests.chaos import clock
@@ -161,7 +162,7 @@ def tell(workspace: Workspace, number: int, receiver: str) -> int:
         with workspace.state.write("chaos") as tx:
             event = workspace.record(tx, "chaos.told", "chaos", {"number": number})
             payload = {"event": event.id, "url": receiver}
-            queue.enqueue(tx, workspace, JobKind.NOTIFY, f"told/{number}", "chaos", payload, Terms(retries=3))
+            queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, f"told/{number}", "chaos", payload, Terms(retries=3)))
         return 1
 
     return patiently(put)

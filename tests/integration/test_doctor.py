@@ -22,6 +22,7 @@ from quarterdeck.doctor import CHECKS, Finding, State, contents, examine, files,
 from quarterdeck.doctor.finding import every_file
 from quarterdeck.doctor.machine import fits
 from quarterdeck.errors import NotFoundError
+from quarterdeck.events import Entry
 from quarterdeck.migrations import TRAFFIC
 from quarterdeck.processes import here, identity_of
 from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
@@ -259,7 +260,7 @@ def test_who_holds_the_write_lock_for_long_is_named_and_whether_it_is_stopped(wo
 
 def test_events_from_the_future_mean_a_clock_that_was_set_back(workspace: Workspace) -> None:
     with workspace.state.write("test") as tx:
-        events.record(tx, datetime.now(UTC) + timedelta(hours=2), "tester", "test.made", "test")
+        events.record(tx, Entry(datetime.now(UTC) + timedelta(hours=2), "tester", "test.made", "test"))
     finding = found(workspace, "clock")
     assert finding.state is State.PROBLEM
     assert "in the future" in finding.found

@@ -19,6 +19,7 @@ from quarterdeck.pipelines.run import RunState
 from quarterdeck.runner import queue
 from quarterdeck.runner.job import JobKind
 from quarterdeck.runner.job_logs import job_of_run
+from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import Terms
 from quarterdeck.workspace import Workspace
 from tests.integration.runner_harness import jobs, make_workspace, notes, run_of, running
@@ -335,7 +336,7 @@ def test_a_run_and_a_job_that_wait_have_no_log_yet(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path / "workspace")
     run_id = submission.submit(workspace, "quick")
     with workspace.state.write("test") as tx:
-        queue.enqueue(tx, workspace, JobKind.NOTIFY, "notify", "alert/1", {}, Terms())
+        queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, "notify", "alert/1", {}, Terms()))
     for place in (str(run_id), f"job/{jobs(workspace)[0].id}"):
         shown = verb(workspace, "logs", place)
         assert (shown.returncode, shown.stdout) == (2, "")

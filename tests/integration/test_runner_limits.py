@@ -13,6 +13,7 @@ from quarterdeck.events import Event
 from quarterdeck.pipelines import pausing, submission
 from quarterdeck.pipelines.run import ENDED, RunState
 from quarterdeck.pipelines.schedule import Schedule
+from quarterdeck.pipelines.submission import Wanted
 from quarterdeck.runner import control, queries
 from quarterdeck.runner.job import Job, JobState
 from quarterdeck.workspace import Workspace
@@ -207,7 +208,8 @@ def test_a_freeze_holds_scheduled_runs_and_lets_people_work(shared: tuple[Worksp
     workspace, _ = shared
     freezing.freeze(workspace, timedelta(hours=1), actor="ann")
     with workspace.state.write("test") as tx:
-        automatic = submission.submit_in(tx, workspace, "quick", {}, trigger="alert/1").id or 0
+        (run,) = submission.submit_in(tx, workspace, Wanted("quick", {}, "alert/1", "policy"))
+    automatic = run.id or 0
     asked = submission.submit(workspace, "quick")
     assert ended(workspace, asked) is RunState.SUCCEEDED
     assert (waiting(workspace, automatic) or "").startswith("frozen by ann")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlmodel import Session
 
+from quarterdeck import events
 from quarterdeck.errors import RefusedError
+from quarterdeck.events import Entry
 from quarterdeck.pipelines.discovery import Found, find_pipeline
 from quarterdeck.pipelines.ending import mark_cancelled
 from quarterdeck.pipelines.run import ENDED, Run, RunState, find_run
@@ -16,6 +19,17 @@ from quarterdeck.workspace import Workspace
 
 MANUAL = "manual"
 """The trigger of a run that a person asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A run that is asked for."""
+
+    pipeline: str
+    parameters: Mapping[str, Any]
+    trigger: str
+    actor: str
+    seed: int = 0
 
 
 def submit(
@@ -38,45 +52,39 @@ def submit(
     """
     _check_parameters(find_pipeline(workspace, pipeline), parameters or {})
     with workspace.change("run") as tx:
-        run = submit_in(tx, workspace, pipeline, parameters or {}, seed=seed, trigger=trigger, actor=actor)
+        wanted = Wanted(pipeline, parameters or {}, trigger, actor or workspace.actor, seed)
+        (run,) = submit_in(tx, workspace, wanted)
         assert run.id is not None
         return run.id
 
 
-def submit_in(
-    tx: Session,
-    workspace: Workspace,
-    pipeline: str,
-    parameters: Mapping[str, Any],
-    *,
-    seed: int = 0,
-    trigger: str,
-    actor: str | None = None,
-) -> Run:
-    """Queue a run inside the caller's transaction.
+def submit_in(tx: Session, workspace: Workspace, *wanted: Wanted) -> list[Run]:
+    """Queue runs inside the caller's transaction.
 
-    Whether the pipeline exists is not looked up here, since that reads files: a run of one that is gone fails at
+    Whether a pipeline exists is not looked up here, since that reads files: a run of one that is gone fails at
     once and says so, where a schedule that quietly does nothing would not be noticed.
     """
-    run = Run(
-        pipeline=pipeline,
-        state=RunState.QUEUED,
-        parameters=dict(parameters),
-        seed=seed,
-        trigger=trigger,
-        requested_by=actor or workspace.actor,
-        queued_at=workspace.now(),
-    )
-    tx.add(run)
+    now = workspace.now()
+    runs = [
+        Run(
+            pipeline=one.pipeline,
+            state=RunState.QUEUED,
+            parameters=dict(one.parameters),
+            seed=one.seed,
+            trigger=one.trigger,
+            requested_by=one.actor,
+            queued_at=now,
+        )
+        for one in wanted
+    ]
+    tx.add_all(runs)
     tx.flush()
-    workspace.record(
-        tx,
-        "run.queued",
-        run.reference,
-        {"pipeline": pipeline, "parameters": dict(parameters), "trigger": trigger},
-        actor=actor,
-    )
-    return run
+    entries = []
+    for one, run in zip(wanted, runs, strict=True):
+        data = {"pipeline": one.pipeline, "parameters": dict(one.parameters), "trigger": one.trigger}
+        entries.append(Entry(now, one.actor, "run.queued", run.reference, data))
+    events.record(tx, *entries)
+    return runs
 
 
 def cancel(workspace: Workspace, run_id: int, *, actor: str | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,41 +21,44 @@ FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 600.0
 
 
-def enqueue(
-    tx: Session,
-    workspace: Workspace,
-    kind: JobKind,
-    key: str,
-    subject: str,
-    payload: Mapping[str, Any],
-    terms: Terms,
-    *,
-    schedule: str | None = None,
-    tick: datetime | None = None,
-) -> bool:
-    """Insert a job; False when there is, or ever was, one with this `key`.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A job that is asked for."""
 
-    `schedule` and `tick` name the schedule that asked for it, and the moment for which that fired.
-    """
-    if tx.exec(select(Job.id).where(Job.key == key)).first() is not None:
-        return False
+    kind: JobKind
+    key: str
+    """There is never a second job with the same one."""
+    subject: str
+    payload: Mapping[str, Any]
+    terms: Terms
+    schedule: str | None = None
+    """The schedule that asks for it, and the moment for which that fired."""
+    tick: datetime | None = None
+
+
+def enqueue(tx: Session, workspace: Workspace, *wanted: Work) -> int:
+    """Insert a job for each work whose key is new, and return how many those are."""
+    keys = [work.key for work in wanted]
+    there = set(tx.exec(select(Job.key).where(col(Job.key).in_(keys))))
+    new = {work.key: work for work in wanted if work.key not in there}
     now = workspace.now()
-    tx.add(
+    tx.add_all(
         Job(
-            kind=kind,
-            key=key,
-            subject=subject,
-            payload=dict(payload),
+            kind=work.kind,
+            key=work.key,
+            subject=work.subject,
+            payload=dict(work.payload),
             state=JobState.QUEUED,
-            schedule=schedule,
-            tick=tick,
+            schedule=work.schedule,
+            tick=work.tick,
             not_before=now,
             created_at=now,
-            **terms.columns(),
+            **work.terms.columns(),
         )
+        for work in new.values()
     )
     tx.flush()
-    return True
+    return len(new)
 
 
 def claim(workspace: Workspace, me: ProcessIdentity) -> Job | None:

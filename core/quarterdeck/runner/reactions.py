@@ -18,7 +18,9 @@ from quarterdeck.pipelines.schedule import Schedule
 from quarterdeck.pipelines.submission import MANUAL
 from quarterdeck.runner import control, lease, queue, ticking
 from quarterdeck.runner.job import Job, JobKind
+from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import terms_of, terms_of_run
+from quarterdeck.runner.ticking import Start
 from quarterdeck.workspace import Workspace
 
 BATCH = 200
@@ -81,7 +83,8 @@ def _queue_run(tx: Session, workspace: Workspace, event: Event) -> None:
     if str(event.data["trigger"]).startswith(ticking.TRIGGER):
         return  # The tick that asked for it has queued it in its own transaction.
     terms = terms_of_run(workspace, str(event.data["pipeline"]), automatic=event.data["trigger"] != MANUAL)
-    queue.enqueue(tx, workspace, JobKind.RUN, event.subject, event.subject, {"run": _number(event)}, terms)
+    work = Work(JobKind.RUN, event.subject, event.subject, {"run": _number(event)}, terms)
+    queue.enqueue(tx, workspace, work)
 
 
 def _cancel_job(tx: Session, workspace: Workspace, event: Event) -> None:
@@ -93,10 +96,11 @@ def _cancel_job(tx: Session, workspace: Workspace, event: Event) -> None:
 def _start_on_data(tx: Session, workspace: Workspace, event: Event) -> None:
     dataset = event.subject.removeprefix("data/").rpartition("@")[0]
     paused = pausing.pauses(tx, "schedule")
-    for row in tx.exec(select(Schedule).where(Schedule.on_data == dataset, col(Schedule.paused).is_(False))):
-        if row.name not in paused:
-            row.last_tick = event.at
-            ticking.start(tx, workspace, row, event.at, trigger=event.subject)
+    rows = tx.exec(select(Schedule).where(Schedule.on_data == dataset, col(Schedule.paused).is_(False)))
+    wanted = [Start(row, event.at, event.subject, row.name) for row in rows if row.name not in paused]
+    for start in wanted:
+        start.row.last_tick = event.at
+    ticking.start(tx, workspace, *wanted)
 
 
 def _notify(tx: Session, workspace: Workspace, event: Event) -> None:
@@ -108,7 +112,7 @@ def _notify(tx: Session, workspace: Workspace, event: Event) -> None:
         key = f"notify:{event.subject}:{severity}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
         terms = terms_of(workspace, retries=NOTIFY_RETRIES)
         payload = {"alert": _number(event), "url": url}
-        queue.enqueue(tx, workspace, JobKind.NOTIFY, key, event.subject, payload, terms)
+        queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, event.subject, payload, terms))
 
 
 def _tell_of_disk(tx: Session, workspace: Workspace, event: Event) -> None:
@@ -116,7 +120,7 @@ def _tell_of_disk(tx: Session, workspace: Workspace, event: Event) -> None:
         payload = {"event": event.id, "url": url}
         key = f"notify:event/{event.id}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
         terms = terms_of(workspace, retries=NOTIFY_RETRIES)
-        queue.enqueue(tx, workspace, JobKind.NOTIFY, key, f"event/{event.id}", payload, terms)
+        queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, f"event/{event.id}", payload, terms))
 
 
 def _report(tx: Session, workspace: Workspace, event: Event) -> None:
@@ -125,12 +129,13 @@ def _report(tx: Session, workspace: Workspace, event: Event) -> None:
     if told and event.data.get("kind") in (AlertKind.DRIFT, AlertKind.MISSING):
         key = f"report:{event.subject}"
         payload = {"alert": _number(event)}
-        queue.enqueue(tx, workspace, JobKind.REPORT, key, event.subject, payload, terms_of(workspace))
+        queue.enqueue(tx, workspace, Work(JobKind.REPORT, key, event.subject, payload, terms_of(workspace)))
 
 
 def _queue_replay(tx: Session, workspace: Workspace, event: Event) -> None:
     replay, subject = _number(event), event.subject
-    queue.enqueue(tx, workspace, JobKind.REPLAY, subject, subject, {"replay": replay}, terms_of(workspace))
+    work = Work(JobKind.REPLAY, subject, subject, {"replay": replay}, terms_of(workspace))
+    queue.enqueue(tx, workspace, work)
 
 
 def _compare_with_known_good(workspace: Workspace, event: Event) -> None:

@@ -157,12 +157,10 @@ class Scheduler:
             now = self.workspace.now()
             ids = {schedule_id for _, schedule_id in ticks}
             rows = {row.id: row for row in tx.exec(select(Schedule).where(col(Schedule.id).in_(ids)))}
-            for moment, schedule_id in ticks:
-                row = rows.get(schedule_id)
-                if row is None or row.paused:
-                    continue
-                ticking.fire(tx, self.workspace, row, moment)
-                _, trigger = self._mirror.get(schedule_id, (None, None))
+            wanted = [(row, moment) for moment, key in ticks if (row := rows.get(key)) is not None and not row.paused]
+            ticking.fire(tx, self.workspace, *wanted)
+            for row, moment in wanted:
+                _, trigger = self._mirror.get(row.id or 0, (None, None))
                 row.next_tick = fire_after(trigger, max(moment, now)) if trigger else None
 
     def _write_next(self, triggers: dict[int, BaseTrigger | None], now: datetime) -> None:

@@ -1,18 +1,21 @@
-"""One tick of one schedule: what it puts into the queue, and what becomes of it while earlier work goes on."""
+"""Ticks of schedules: what they put into the queue, and what becomes of them while earlier work goes on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel import Session, col, select
 
 from quarterdeck.errors import NotFoundError, RefusedError
 from quarterdeck.pipelines import submission
+from quarterdeck.pipelines.run import Run
 from quarterdeck.pipelines.schedule import Overlap, Schedule, Target
-from quarterdeck.pipelines.submission import MANUAL
+from quarterdeck.pipelines.submission import MANUAL, Wanted
 from quarterdeck.runner import control, queue
 from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import terms_of, terms_of_run
 from quarterdeck.workspace import Workspace
 
@@ -21,15 +24,37 @@ TRIGGER = "schedule/"
 _UNDER_WAY = (JobState.QUEUED, JobState.RUNNING)
 
 
-def fire(tx: Session, workspace: Workspace, row: Schedule, moment: datetime) -> bool:
-    """The tick of `moment`; False when that tick, or a later one, was there already, or its work was left out.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One time that a schedule starts its work."""
 
-    The work and the note of the tick are one transaction, so a tick happens once whoever repeats it.
+    row: Schedule
+    moment: datetime
+    trigger: str
+    actor: str
+
+    @property
+    def subject(self) -> str:
+        return f"{self.row.target_kind}/{self.row.target}"
+
+    @property
+    def starts_run(self) -> bool:
+        return self.row.target_kind is Target.PIPELINE
+
+
+def fire(tx: Session, workspace: Workspace, *ticks: tuple[Schedule, datetime]) -> int:
+    """Start what is due at each moment; returns how many were queued.
+
+    Left out are ticks that were there already, or a later one of the same schedule was, and those whose work the
+    overlap policy leaves out. The work and the note of the tick are one transaction, so a tick happens once whoever
+    repeats it.
     """
-    if row.last_tick is not None and row.last_tick >= moment:
-        return False
-    row.last_tick = moment
-    return start(tx, workspace, row, moment, trigger=f"{TRIGGER}{row.name}")
+    wanted = []
+    for row, moment in ticks:
+        if row.last_tick is None or row.last_tick < moment:
+            row.last_tick = moment
+            wanted.append(Start(row, moment, f"{TRIGGER}{row.name}", row.name))
+    return start(tx, workspace, *wanted)
 
 
 def run_now(workspace: Workspace, name: str, *, actor: str | None = None) -> int:
@@ -44,8 +69,9 @@ def run_now(workspace: Workspace, name: str, *, actor: str | None = None) -> int
         row = tx.exec(select(Schedule).where(Schedule.name == name)).first()
         if row is None:
             raise NotFoundError(f"There is no schedule '{name}'. `quarterdeck schedules` lists them.")
-        if not start(tx, workspace, row, workspace.now(), trigger=MANUAL, actor=actor or workspace.actor):
-            (earlier, *_) = _under_way(tx, row)
+        now = Start(row, workspace.now(), MANUAL, actor or workspace.actor)
+        if not start(tx, workspace, now):
+            (earlier, *_) = _under_way(tx, [now])[name]
             raise RefusedError(f"job/{earlier.id} of schedule '{name}' goes on ({earlier.state}). Wait, or cancel it.")
         job = tx.exec(select(Job).where(Job.schedule == name).order_by(col(Job.id).desc())).first()
         assert job is not None
@@ -53,45 +79,78 @@ def run_now(workspace: Workspace, name: str, *, actor: str | None = None) -> int
         return job.id or 0
 
 
-def start(
-    tx: Session, workspace: Workspace, row: Schedule, moment: datetime, *, trigger: str, actor: str | None = None
-) -> bool:
-    """Queue what the schedule starts, unless earlier work goes on and its overlap policy leaves the tick out."""
-    # Those that queue wait by the rule of admission: there is nothing to look for.
-    earlier = () if row.overlap is Overlap.QUEUE else _under_way(tx, row)
-    if earlier and row.overlap is Overlap.SKIP:
-        if row.target_kind is Target.PIPELINE:
-            because = {"tick": moment.isoformat(), "because": f"job/{earlier[0].id}"}
-            workspace.record(tx, "schedule.skipped", f"schedule/{row.name}", because)
-        return False
-    if earlier and row.overlap is Overlap.REPLACE:
-        for job in earlier:
-            control.cancel_in(tx, workspace, job, f"schedule/{row.name}")
-        data = {"tick": moment.isoformat(), "cancelled": [f"job/{job.id}" for job in earlier]}
-        workspace.record(tx, "schedule.replaced", f"schedule/{row.name}", data)
-    if row.target_kind is Target.PIPELINE:
-        return _start_run(tx, workspace, row, moment, trigger, actor or row.name)
-    kind = JobKind.MONITOR if row.target_kind is Target.MONITOR else JobKind.HOUSEKEEPING
-    payload = {"monitor" if kind is JobKind.MONITOR else "task": row.target}
+def start(tx: Session, workspace: Workspace, *wanted: Start) -> int:
+    """Queue what schedules start, unless earlier work goes on and the overlap policy leaves it out; how many."""
+    return sum(_start_together(tx, workspace, wave) for wave in _waves(wanted))
+
+
+def _waves(wanted: Sequence[Start]) -> list[list[Start]]:
+    """In order, and such that in none of them a start finds the work of another one of the same wave under way."""
+    waves: list[list[Start]] = []
+    taken: set[str] = set()
+    for one in wanted:
+        mine = {one.row.name} if one.starts_run else {one.row.name, one.subject}
+        if not waves or mine & taken:
+            waves.append([])
+            taken = set()
+        waves[-1].append(one)
+        taken |= mine
+    return waves
+
+
+def _start_together(tx: Session, workspace: Workspace, wave: Sequence[Start]) -> int:
+    under_way = _under_way(tx, wave)
+    going = []
+    for one in wave:
+        earlier = under_way[one.row.name]
+        if earlier and one.row.overlap is Overlap.SKIP:
+            if one.starts_run:
+                because = {"tick": one.moment.isoformat(), "because": f"job/{earlier[0].id}"}
+                workspace.record(tx, "schedule.skipped", f"schedule/{one.row.name}", because)
+            continue
+        if earlier:
+            _replace(tx, workspace, one, earlier)
+        going.append(one)
+    runs = iter(submission.submit_in(tx, workspace, *(_wanted_run(one) for one in going if one.starts_run)))
+    works = [_run_work(workspace, one, next(runs)) if one.starts_run else _task_work(workspace, one) for one in going]
+    return queue.enqueue(tx, workspace, *works)
+
+
+def _replace(tx: Session, workspace: Workspace, one: Start, earlier: Sequence[Job]) -> None:
+    for job in earlier:
+        control.cancel_in(tx, workspace, job, f"schedule/{one.row.name}")
+    data = {"tick": one.moment.isoformat(), "cancelled": [f"job/{job.id}" for job in earlier]}
+    workspace.record(tx, "schedule.replaced", f"schedule/{one.row.name}", data)
+
+
+def _wanted_run(one: Start) -> Wanted:
+    return Wanted(one.row.target, one.row.parameters, one.trigger, one.actor)
+
+
+def _run_work(workspace: Workspace, one: Start, run: Run) -> Work:
+    terms = terms_of_run(workspace, one.row.target, automatic=one.trigger != MANUAL)
+    name = run.reference
+    return Work(JobKind.RUN, name, name, {"run": run.id}, terms, schedule=one.row.name, tick=one.moment)
+
+
+def _task_work(workspace: Workspace, one: Start) -> Work:
+    kind = JobKind.MONITOR if one.row.target_kind is Target.MONITOR else JobKind.HOUSEKEEPING
+    payload = {"monitor" if kind is JobKind.MONITOR else "task": one.row.target}
     # One attempt: the next tick does the same work.
     terms = terms_of(workspace, max_attempts=1)
-    key = f"{row.name}@{moment:%FT%T.%f}Z"
-    return queue.enqueue(tx, workspace, kind, key, _subject(row), payload, terms, schedule=row.name, tick=moment)
+    key = f"{one.row.name}@{one.moment:%FT%T.%f}Z"
+    return Work(kind, key, one.subject, payload, terms, schedule=one.row.name, tick=one.moment)
 
 
-def _start_run(tx: Session, workspace: Workspace, row: Schedule, moment: datetime, trigger: str, actor: str) -> bool:
-    run = submission.submit_in(tx, workspace, row.target, row.parameters, trigger=trigger, actor=actor)
-    terms = terms_of_run(workspace, row.target, automatic=trigger != MANUAL)
-    name = run.reference
-    return queue.enqueue(tx, workspace, JobKind.RUN, name, name, {"run": run.id}, terms, schedule=row.name, tick=moment)
-
-
-def _under_way(tx: Session, row: Schedule) -> Sequence[Job]:
-    ours = Job.schedule == row.name
-    if row.target_kind is not Target.PIPELINE:
-        ours |= Job.subject == _subject(row)
-    return tx.exec(select(Job).where(ours, col(Job.state).in_(_UNDER_WAY)).order_by(col(Job.id))).all()
-
-
-def _subject(row: Schedule) -> str:
-    return f"{row.target_kind}/{row.target}"
+def _under_way(tx: Session, wanted: Sequence[Start]) -> dict[str, list[Job]]:
+    """For each schedule the jobs, oldest first, that the overlap policy looks at."""
+    # Work that queues waits by the rule of admission: there is nothing to look for.
+    looking = [one for one in wanted if one.row.overlap is not Overlap.QUEUE]
+    subjects = {one.subject for one in looking if not one.starts_run}
+    ours = col(Job.schedule).in_([one.row.name for one in looking]) | col(Job.subject).in_(subjects)
+    jobs = tx.exec(select(Job).where(ours, col(Job.state).in_(_UNDER_WAY)).order_by(col(Job.id))).all()
+    found: dict[str, list[Job]] = {one.row.name: [] for one in wanted}
+    for one in looking:
+        subject = None if one.starts_run else one.subject
+        found[one.row.name] = [job for job in jobs if job.schedule == one.row.name or job.subject == subject]
+    return found

@@ -15,6 +15,7 @@ from quarterdeck.pipelines import pausing
 from quarterdeck.processes import here
 from quarterdeck.runner import admission, control, lease, queries, queue
 from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import Terms
 from quarterdeck.settings import DiskSettings, Settings
 from quarterdeck.workspace import Workspace
@@ -53,7 +54,7 @@ def put(
     room: Workspace, key: str, kind: JobKind = JobKind.REPORT, *, schedule: str | None = None, **terms: Any
 ) -> None:
     with room.state.write("test") as tx:
-        assert queue.enqueue(tx, room, kind, key, key, {"alert": 1}, Terms(**terms), schedule=schedule)
+        assert queue.enqueue(tx, room, Work(kind, key, key, {"alert": 1}, Terms(**terms), schedule))
 
 
 def start(room: Workspace) -> str | None:

@@ -15,12 +15,14 @@ from sqlmodel import select
 from quarterdeck.errors import BusyError, FencedError
 from quarterdeck.pipelines import submission
 from quarterdeck.pipelines.run import RunState
+from quarterdeck.pipelines.submission import Wanted
 from quarterdeck.processes import here
 from quarterdeck.runner import attempts as module
 from quarterdeck.runner import lease, queue
 from quarterdeck.runner.attempts import Attempts
 from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
 from quarterdeck.runner.processes import ForkServer, RunningJob
+from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import Terms
 from quarterdeck.runner.worker import NOT_BEGUN
 from quarterdeck.workspace import Workspace
@@ -59,7 +61,7 @@ def runner(workspace: Workspace, launcher: Launcher) -> Attempts:
 
 def put(workspace: Workspace, key: str = "a") -> None:
     with workspace.state.write("test") as tx:
-        queue.enqueue(tx, workspace, JobKind.NOTIFY, key, "alert/1", {"alert": 1, "url": "x"}, Terms())
+        queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, "alert/1", {"alert": 1, "url": "x"}, Terms()))
 
 
 def the_job(workspace: Workspace) -> Job:
@@ -154,8 +156,9 @@ def test_a_process_that_was_killed_after_its_run_had_ended_ends_its_job_as_the_r
 ) -> None:
     attempts = runner(workspace, Launcher(exit_code=-signal.SIGKILL))
     with workspace.state.write("test") as tx:
-        run = submission.submit_in(tx, workspace, "train", {}, trigger="manual")
-        queue.enqueue(tx, workspace, JobKind.RUN, run.reference, run.reference, {"run": run.id}, Terms(max_attempts=1))
+        (run,) = submission.submit_in(tx, workspace, Wanted("train", {}, "manual", "ann"))
+        name = run.reference
+        queue.enqueue(tx, workspace, Work(JobKind.RUN, name, name, {"run": run.id}, Terms(max_attempts=1)))
         run.move(RunState.RUNNING, workspace.now())
         run.move(run_state, workspace.now(), "as it ended")
     attempts.start()

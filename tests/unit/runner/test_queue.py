@@ -12,6 +12,7 @@ from quarterdeck.errors import BusyError, FencedError
 from quarterdeck.processes import here
 from quarterdeck.runner import control, lease, queue, worker
 from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import Terms
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock
@@ -26,7 +27,7 @@ def put(workspace: Workspace, key: str, max_attempts: int = 2, retries: int = 0)
     payload = {"alert": 1, "url": "x"}
     with workspace.state.write("test") as tx:
         terms = Terms(max_attempts=max_attempts, retries=retries)
-        return queue.enqueue(tx, workspace, JobKind.NOTIFY, key, "alert/1", payload, terms)
+        return bool(queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, "alert/1", payload, terms)))
 
 
 def claimed(workspace: Workspace) -> Job:

@@ -15,9 +15,11 @@ from quarterdeck.errors import BusyError, DiskError, QuarterdeckError, RefusedEr
 from quarterdeck.pipelines import ending, submission
 from quarterdeck.pipelines.run import Run, RunState, find_run
 from quarterdeck.pipelines.schedule import Schedule, Target
+from quarterdeck.pipelines.submission import Wanted
 from quarterdeck.processes import here
 from quarterdeck.runner import lease, queue, worker
 from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
+from quarterdeck.runner.queue import Work
 from quarterdeck.runner.reactions import react
 from quarterdeck.settings import ModelSettings, NotificationSettings, Settings
 from quarterdeck.workspace import Workspace
@@ -46,7 +48,7 @@ def with_settings(workspace: Workspace, **sections: Any) -> Workspace:
 
 def queue_a_run(workspace: Workspace) -> int:
     with workspace.state.write("test") as tx:
-        run = submission.submit_in(tx, workspace, "train", {}, trigger="manual")
+        (run,) = submission.submit_in(tx, workspace, Wanted("train", {}, "manual", "ann"))
         assert run.id is not None
         return run.id
 
@@ -159,9 +161,9 @@ def test_an_insert_that_fails_leaves_nothing_behind_and_does_not_stop_the_others
 ) -> None:
     queue_work = queue.enqueue
 
-    def fail_on_seven(tx: Session, *arguments: Any, **options: Any) -> bool:
-        done = queue_work(tx, *arguments, **options)
-        if "alert/7" in arguments:
+    def fail_on_seven(tx: Session, workspace: Workspace, *wanted: Work) -> int:
+        done = queue_work(tx, workspace, *wanted)
+        if any(work.subject == "alert/7" for work in wanted):
             raise ValueError("nobody thought of this")
         return done
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
+from quarterdeck import events
 from quarterdeck.database import Database
 from quarterdeck.errors import BusyError, RefusedError
 from quarterdeck.events import Event
@@ -60,7 +61,7 @@ def row_of(workspace: Workspace, schedule_id: int) -> Schedule:
 
 def tick(workspace: Workspace, schedule_id: int, moment: datetime) -> bool:
     with workspace.state.write("test") as tx:
-        return ticking.fire(tx, workspace, tx.get_one(Schedule, schedule_id), moment)
+        return bool(ticking.fire(tx, workspace, (tx.get_one(Schedule, schedule_id), moment)))
 
 
 def advance(workspace: Workspace, **by: float) -> None:
@@ -140,6 +141,35 @@ def test_a_tick_that_replaces_cancels_what_is_queued_and_what_runs(workspace: Wo
         tx.get_one(Job, second.id).state = JobState.RUNNING
     tick(workspace, schedule, NOON + 2 * MINUTE)
     assert all_jobs(workspace)[1].cancel_requested_by == "schedule/nightly"
+
+
+def test_ticks_of_one_transaction_meet_one_another_as_if_each_had_its_own(workspace: Workspace) -> None:
+    policies = (Overlap.SKIP, Overlap.QUEUE, Overlap.REPLACE)
+    schedules = [add(workspace, overlap, every_seconds=60.0, overlap=overlap) for overlap in policies]
+    twins = [add(workspace, f"monitor:{name}", target_kind=Target.MONITOR, target="fraud") for name in "ab"]
+    with workspace.state.write("test") as tx:
+        rows = [tx.get_one(Schedule, number) for number in schedules + twins]
+        moments = [NOON, NOON + MINUTE, NOON, NOON + 2 * MINUTE]
+        assert ticking.fire(tx, workspace, *((row, moment) for moment in moments for row in rows)) == 1 + 3 + 3 + 1
+    jobs = [(job.schedule, job.tick and (job.tick - NOON) // MINUTE, job.state) for job in all_jobs(workspace)]
+    assert sorted(jobs, key=str) == [
+        ("monitor:a", 0, JobState.QUEUED),
+        ("queue", 0, JobState.QUEUED),
+        ("queue", 1, JobState.QUEUED),
+        ("queue", 2, JobState.QUEUED),
+        ("replace", 0, JobState.CANCELLED),
+        ("replace", 1, JobState.CANCELLED),
+        ("replace", 2, JobState.QUEUED),
+        ("skip", 0, JobState.QUEUED),
+    ]
+    assert [event.subject for event in events_of(workspace, "schedule.skipped")] == ["schedule/skip"] * 2
+    with workspace.state.read() as tx:
+        runs = {run.reference: (run.trigger, run.pipeline) for run in tx.exec(select(Run))}
+    assert {
+        job.key: (f"schedule/{job.schedule}", "train") for job in all_jobs(workspace) if job.kind is JobKind.RUN
+    } == runs
+    with workspace.state.read() as tx:
+        assert events.verify(tx) > 0
 
 
 def test_run_now_starts_the_work_and_leaves_the_ticks_alone(workspace: Workspace) -> None:
