@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from quarterdeck.pipelines.queries import ScheduleRow
-    from quarterdeck.runner.job import Job
     from quarterdeck.runner.queries import JobRow
     from quarterdeck.workspace import Workspace
 
 RESULTS = 10
 """How many of a schedule's newest jobs its strip shows."""
-MOST_TROUBLED = 200
-RECENT = timedelta(days=1)
 LATE = timedelta(minutes=1)
 """A tick that is this late has nobody who fires it."""
-AGAIN = frozenset({"failed", "dead", "lost", "cancelled"})
-"""States from which a job is tried again."""
-UNDER_WAY = frozenset({"queued", "running"})
 
 
 class Section(StrEnum):
@@ -59,7 +53,7 @@ class Board:
     queued: tuple[JobRow, ...]
     """In the order in which they are taken."""
     troubled: tuple[JobRow, ...]
-    """Dead; lost or failed within a day, and of a schedule only while nothing has ended otherwise since."""
+    """See `jobs_for_a_person`."""
     schedules: tuple[Scheduled, ...]
     ended: tuple[JobRow, ...]
     """Newest first."""
@@ -67,29 +61,23 @@ class Board:
 
 def read_board(workspace: Workspace, limit: int, *, states: Sequence[str] = (), schedule: str | None = None) -> Board:
     """The board with at most `limit` jobs beside those that need a person; of `states` and of one schedule only."""
-    from quarterdeck.runner.queries import jobs
+    from quarterdeck.runner.queries import jobs, jobs_for_a_person
 
-    now = workspace.now()
-    if states or schedule is not None:
-        under_way, ended = _chosen(workspace, limit, states, schedule)
-    else:
-        found = jobs(workspace, limit)
-        under_way = [job for job in found if job.state in UNDER_WAY]
-        ended = [job for job in found if job.state not in UNDER_WAY]
+    found = jobs(workspace, limit, states=states, schedule=schedule)
     troubled = [
         job
-        for job in _troubled(workspace, now)
+        for job in jobs_for_a_person(workspace)
         if (not states or job.state in states) and schedule in (None, job.schedule)
     ]
     told = {job.id for job in troubled}
-    queued = [job for job in under_way if job.state == "queued"]
+    queued = [job for job in found if job.state == "queued"]
     return Board(
-        now=now,
-        running=tuple(job for job in under_way if job.state == "running"),
+        now=workspace.now(),
+        running=tuple(job for job in found if job.state == "running"),
         queued=tuple(sorted(queued, key=lambda job: (-job.priority, job.not_before, job.id))),
         troubled=tuple(troubled),
         schedules=() if states else tuple(read_schedules(workspace, schedule)),
-        ended=tuple(job for job in ended if job.id not in told),
+        ended=tuple(job for job in found if not job.state.under_way and job.id not in told),
     )
 
 
@@ -108,17 +96,6 @@ def read_schedules(workspace: Workspace, name: str | None = None) -> list[Schedu
         for row in schedules(workspace)
         if name in (None, row.name)
     ]
-
-
-def newest_jobs(workspace: Workspace, schedule: str, limit: int) -> list[JobRow]:
-    """The newest jobs of a schedule that have started, newest first."""
-    from sqlmodel import col, select
-
-    from quarterdeck.runner.job import Job
-
-    mine = (Job.schedule == schedule, col(Job.started_at).is_not(None))
-    with workspace.state.read() as tx:
-        return [_row(job) for job in tx.exec(select(Job).where(*mine).order_by(col(Job.id).desc()).limit(limit))]
 
 
 def next_fires(row: ScheduleRow, now: datetime, count: int = 5) -> list[datetime]:
@@ -164,60 +141,3 @@ def span(seconds: float) -> str:
 def what_of(job: JobRow) -> str:
     """What a job works on: `run/12 nightly`, `monitor/fraud`."""
     return f"{job.subject} {job.pipeline}" if job.pipeline else job.subject
-
-
-def _chosen(
-    workspace: Workspace, limit: int, states: Sequence[str], schedule: str | None
-) -> tuple[list[JobRow], list[JobRow]]:
-    """The jobs of these states and of this schedule: those under way, and those that ended."""
-    from sqlmodel import col, select
-
-    from quarterdeck.runner.job import Job
-    from quarterdeck.runner.queries import job
-
-    conditions: list[Any] = [col(Job.state).in_(states)] if states else []
-    conditions += [col(Job.schedule) == schedule] if schedule is not None else []
-    active = col(Job.state).in_(sorted(UNDER_WAY))
-    with workspace.state.read() as tx:
-        newest = select(Job.id).where(active, *conditions).order_by(col(Job.id).desc()).limit(limit)
-        numbers = [number for number in tx.exec(newest) if number is not None]
-    # One by one, since these also say why they wait and how far they are.
-    under_way = [job(workspace, number) for number in numbers]
-    return under_way, _ended(workspace, limit - len(numbers), *conditions)
-
-
-def _troubled(workspace: Workspace, now: datetime) -> list[JobRow]:
-    """See `Board.troubled`."""
-    from sqlmodel import and_, col, func, or_, select
-
-    from quarterdeck.runner.job import Job, JobState
-
-    told = col(Job.state).in_([JobState.SUCCEEDED, JobState.FAILED, JobState.LOST, JobState.DEAD])
-    newest = select(func.max(Job.id)).where(told, col(Job.schedule).is_not(None)).group_by(col(Job.schedule))
-    recent = and_(
-        col(Job.state).in_([JobState.FAILED, JobState.LOST]),
-        col(Job.finished_at) >= now - RECENT,
-        or_(col(Job.schedule).is_(None), col(Job.id).in_(newest)),
-    )
-    return _ended(workspace, MOST_TROUBLED, or_(col(Job.state) == JobState.DEAD, recent))
-
-
-def _ended(workspace: Workspace, limit: int, *conditions: Any) -> list[JobRow]:
-    """The newest jobs that have ended; nothing about them has to be worked out."""
-    from sqlmodel import col, select
-
-    from quarterdeck.runner.job import Job
-
-    over = col(Job.state).not_in(sorted(UNDER_WAY))
-    with workspace.state.read() as tx:
-        query = select(Job).where(over, *conditions).order_by(col(Job.id).desc()).limit(max(0, limit))
-        return [_row(job) for job in tx.exec(query)]
-
-
-def _row(job: Job) -> JobRow:
-    from quarterdeck.runner.queries import JobRow
-
-    derived: dict[str, Any] = {"id": job.id or 0, "waiting": None, "progress": None}
-    return JobRow(
-        **derived, **{each.name: getattr(job, each.name) for each in fields(JobRow) if each.name not in derived}
-    )

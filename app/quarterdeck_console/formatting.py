@@ -38,7 +38,7 @@ _SIGNS = {
     WARN: ("▲", ("held", "warning", "inconclusive", "acknowledged", "overdue")),
     BAD: ("✖", ("failed", "lost", "page", "found", "down", "no", "open")),
 }
-_STATES = {state: (sign, style) for style, (sign, states) in _SIGNS.items() for state in states}
+_STATES = {state: (sign, style) for style, (sign, states) in _SIGNS.items() for state in states} | {"dead": ("■", BAD)}
 
 
 def clean(value: object) -> str:

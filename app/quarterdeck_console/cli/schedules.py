@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quarterdeck_console.board import UNDER_WAY, Scheduled, next_fires, read_schedules, timing
+from quarterdeck_console.board import Scheduled, next_fires, read_schedules, timing
 from quarterdeck_console.cli.output import JsonFlag, Reason, emit, say, table
 from quarterdeck_console.cli.session import opened, runner_is_alive, wait_until
 
@@ -78,7 +78,7 @@ def run_schedule(workspace: Workspace, name: str, *, detach: bool, as_data: bool
         wait_until(workspace, lambda: _has_ended(workspace, job_id), seconds=float("inf"))
         job = read_job(workspace, job_id)
     emit(job, f"job/{job_id} {job.subject}: {job.state}{f': {job.error}' if job.error else ''}", as_data=as_data)
-    raise typer.Exit(0 if job.state in (*UNDER_WAY, "succeeded") else 1)
+    raise typer.Exit(0 if job.state.under_way or job.state == "succeeded" else 1)
 
 
 def pause(subject: Subject, reason: Reason = "", as_data: JsonFlag = False) -> None:
@@ -142,7 +142,7 @@ def _has_ended(workspace: Workspace, job_id: int) -> JobRow | None:
     from quarterdeck.runner.queries import job as read_job
 
     row = read_job(workspace, job_id)
-    return None if row.state in UNDER_WAY else row
+    return None if row.state.under_way else row
 
 
 def _fires(each: Scheduled, workspace: Workspace) -> list[Any]:

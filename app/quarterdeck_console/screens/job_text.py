@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from quarterdeck_console.board import RESULTS, newest_jobs, next_fires, span, timing
+from quarterdeck_console.board import RESULTS, next_fires, span, timing
 from quarterdeck_console.formatting import Page, between, clean, duration, moment, state
 from quarterdeck_console.screens.pipelines import memory
 from quarterdeck_console.themes import ACCENT, BAD, MUTED, WARN
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
 ELAPSED_STEP = 5
 """Seconds by which the time that a job has run so far moves on: a terminal is written to no more often for it."""
-
-
-def job_state(word: str) -> Text:
-    """A job's state with its sign."""
-    return Text("■ dead", BAD, no_wrap=True) if word == "dead" else state(word)
 
 
 def elapsed_of(job: JobRow, now: datetime) -> int:
@@ -42,7 +37,7 @@ def describe_job(workspace: Workspace, job_id: int, runner: RunnerUse) -> Text:
     from quarterdeck.runner.queries import job, job_log_path
 
     row = job(workspace, job_id)
-    page = Page().title(f"job/{row.id}", job_state(row.state))
+    page = Page().title(f"job/{row.id}", state(row.state))
     if row.error:
         page.line(row.error, BAD)
     _advise(page, row)
@@ -83,6 +78,7 @@ def describe_schedule(workspace: Workspace, known: ScheduleRow, runner: RunnerUs
     """Everything about a schedule: when it fires, and how its newest jobs ended."""
     from quarterdeck.pipelines.pausing import pauses
     from quarterdeck.pipelines.queries import schedules
+    from quarterdeck.runner.queries import started_jobs
 
     row = next((each for each in schedules(workspace) if each.name == known.name), known)
     with workspace.state.read() as tx:
@@ -101,9 +97,9 @@ def describe_schedule(workspace: Workspace, known: ScheduleRow, runner: RunnerUs
     if row.parameters:
         page.heading("Parameters").fields(row.parameters)
     page.heading("Last results")
-    newest = newest_jobs(workspace, row.name, RESULTS)
+    newest = started_jobs(workspace, row.name, RESULTS)
     for job in newest:
-        words = job_state(job.state)
+        words = state(job.state)
         words.pad_right(max(0, 12 - len(words)))
         at = moment(job.finished_at or job.started_at or job.created_at)
         words.append(f"{at}  job/{job.id}", MUTED).append(f"  {between(job.started_at, job.finished_at)}", MUTED)

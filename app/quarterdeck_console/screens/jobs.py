@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from quarterdeck_console.board import RESULTS, Board, Scheduled, Section, newest_jobs, read_board, timing, what_of
+from quarterdeck_console.board import RESULTS, Board, Scheduled, Section, read_board, timing, what_of
 from quarterdeck_console.formatting import between, clean, moment, state, text
 from quarterdeck_console.screens.job_text import (
     RunnerUse,
     describe_job,
     describe_schedule,
     elapsed_of,
-    job_state,
     lasting,
 )
 from quarterdeck_console.screens.pane import Pane
@@ -140,7 +139,7 @@ class JobsPane(Pane):
         "go.help",
     )
     columns = (
-        Column("STATE", lambda w: job_state(w.state) if w.job else state(w.state)),
+        Column("STATE", lambda w: state(w.state)),
         Column("WHAT", _what, least=14),
         Column("WHEN", _when),
         Column("TOOK", _took, right=True, priority=2),
@@ -167,11 +166,11 @@ class JobsPane(Pane):
         return row.section is Section.ENDED
 
     def log(self, workspace: Workspace, row: Any) -> Path | None:
-        from quarterdeck.runner.queries import job_log_path
+        from quarterdeck.runner.queries import job_log_path, started_jobs
 
         if row.job is not None:
             return job_log_path(workspace, row.job.id)
-        newest = newest_jobs(workspace, row.row.name, 1)
+        newest = started_jobs(workspace, row.row.name, 1)
         return job_log_path(workspace, newest[0].id) if newest else None
 
     def detail(self, workspace: Workspace, row: Any) -> Text:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from quarterdeck_console.board import AGAIN, UNDER_WAY
 from quarterdeck_console.formatting import moment
 from quarterdeck_console.widgets.confirm import Question
 
 if TYPE_CHECKING:
+    from quarterdeck.runner.queries import JobRow
     from quarterdeck.workspace import Workspace
     from quarterdeck_console.screens.console import ConsoleScreen
     from quarterdeck_console.screens.pane import Pane
@@ -55,7 +55,7 @@ def execute(screen: ConsoleScreen, pane: Pane | None, row: Row | None) -> None:
     if kind == "schedule":
         _run_schedule(screen, name)
     elif kind == "job" and row is not None:
-        _retry(screen, int(name), row.source.state)
+        _retry(screen, row.source.job)
     elif pipeline is not None:
         _run_pipeline(screen, pipeline)
     else:
@@ -81,25 +81,25 @@ def _run_schedule(screen: ConsoleScreen, name: str) -> None:
     _ask(screen, words, "Run it", verb, lambda job: f"job/{job} of schedule {name} is queued.")
 
 
-def _retry(screen: ConsoleScreen, job_id: int, state: str) -> None:
+def _retry(screen: ConsoleScreen, job: JobRow) -> None:
     def verb(workspace: Workspace) -> None:
         from quarterdeck.runner.control import retry
 
-        retry(workspace, job_id)
+        retry(workspace, job.id)
 
-    if state not in AGAIN:
-        words = f"job/{job_id} is {state}: E tries again what failed, died, was lost or cancelled."
+    if not job.tried_again:
+        words = f"job/{job.id} is {job.state}: E tries again what failed, died, was lost or cancelled."
         screen.say(words, bad=True)
         return
-    _ask(screen, f"Try job/{job_id} again?", "Try again", verb, lambda _: f"job/{job_id} is queued again.")
+    _ask(screen, f"Try job/{job.id} again?", "Try again", verb, lambda _: f"job/{job.id} is queued again.")
 
 
 def cancel(screen: ConsoleScreen, pane: Pane | None, row: Row | None) -> None:
     """Ask whether to cancel the run or the job under the cursor."""
-    kind, name = _named(row)
+    kind, _ = _named(row)
     run = pane.run(row.source) if pane is not None and row is not None else None
     if kind == "job" and row is not None:
-        _cancel_job(screen, int(name), row.source.state)
+        _cancel_job(screen, row.source.job)
     elif run is not None:
         _cancel_run(screen, run)
     else:
@@ -115,16 +115,16 @@ def _cancel_run(screen: ConsoleScreen, run: int) -> None:
     _ask(screen, f"Cancel run {run}?", "Cancel the run", verb, lambda _: f"Run {run} is asked to stop.")
 
 
-def _cancel_job(screen: ConsoleScreen, job_id: int, state: str) -> None:
+def _cancel_job(screen: ConsoleScreen, job: JobRow) -> None:
     def verb(workspace: Workspace) -> None:
         from quarterdeck.runner.control import cancel
 
-        cancel(workspace, job_id)
+        cancel(workspace, job.id)
 
-    if state not in UNDER_WAY:
-        screen.say(f"job/{job_id} has ended already ({state}): there is nothing to cancel.", bad=True)
+    if not job.state.under_way:
+        screen.say(f"job/{job.id} has ended already ({job.state}): there is nothing to cancel.", bad=True)
         return
-    _ask(screen, f"Cancel job/{job_id}?", "Cancel the job", verb, lambda _: f"job/{job_id} is asked to stop.")
+    _ask(screen, f"Cancel job/{job.id}?", "Cancel the job", verb, lambda _: f"job/{job.id} is asked to stop.")
 
 
 def hold(screen: ConsoleScreen, row: Row | None) -> None:

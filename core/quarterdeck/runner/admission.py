@@ -6,11 +6,13 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, or_, select
 
 from quarterdeck import freezing
+from quarterdeck.freezing import Freeze
 from quarterdeck.pipelines import pausing
 from quarterdeck.runner.job import Job, JobKind, JobState
 from quarterdeck.workspace import Workspace
@@ -69,8 +71,14 @@ def look(tx: Session, workspace: Workspace) -> Admission:
         pools=_pools(workspace, running),
         pipelines=_pipelines(tx, workspace, running),
         schedules={job.schedule: f"job {job.id} of the same schedule runs" for job in running if job.schedule},
-        frozen=f"frozen by {freeze.actor} until {freeze.until:%Y-%m-%d %H:%M} UTC" if freeze else None,
+        frozen=_frozen(freeze, workspace.now()) if freeze else None,
     )
+
+
+def _frozen(freeze: Freeze, now: datetime) -> str:
+    # The day only where it says something: a narrow screen cuts what is long.
+    until = f"{freeze.until:%H:%M}" if freeze.until.date() == now.date() else f"{freeze.until:%Y-%m-%d %H:%M}"
+    return f"frozen by {freeze.actor} until {until} UTC"
 
 
 def _kinds(workspace: Workspace, running: list[Job]) -> dict[JobKind, str]:

@@ -8,11 +8,10 @@ from quarterdeck.errors import NotFoundError, RefusedError
 from quarterdeck.pipelines import ending
 from quarterdeck.pipelines.run import RunState, find_run
 from quarterdeck.runner import queue
-from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.job import AGAIN, Job, JobKind, JobState
 from quarterdeck.workspace import Workspace
 
 MORE_ATTEMPTS = 2
-AGAIN = frozenset({JobState.FAILED, JobState.DEAD, JobState.LOST, JobState.CANCELLED})
 ASK_AGAIN = frozenset({JobKind.REPLAY})
 """Their result was written down as failed: a new one is asked for where the first one was."""
 
@@ -27,7 +26,7 @@ def cancel(workspace: Workspace, job_id: int, *, actor: str | None = None) -> No
     """
     with workspace.change("cancel") as tx:
         job = find_job(tx, job_id)
-        if job.state not in (JobState.QUEUED, JobState.RUNNING):
+        if not job.state.under_way:
             raise RefusedError(f"Job {job_id} has ended already ({job.state}): there is nothing to cancel.")
         cancel_in(tx, workspace, job, actor or workspace.actor)
         workspace.record(tx, "job.cancelled", f"job/{job_id}", {"of": job.subject}, actor=actor)

@@ -38,6 +38,15 @@ class JobState(StrEnum):
     DEAD = "dead"
     """It failed as often as it may be tried again. It waits for a person: `quarterdeck retry`."""
 
+    @property
+    def under_way(self) -> bool:
+        return self in UNDER_WAY
+
+
+UNDER_WAY = frozenset({JobState.QUEUED, JobState.RUNNING})
+AGAIN = frozenset({JobState.FAILED, JobState.DEAD, JobState.LOST, JobState.CANCELLED})
+"""States from which a job is tried again."""
+
 
 class Job(Entity, table=True):
     __table_args__ = (Index("ix_job_state", "state", "id"), Index("ix_job_schedule", "schedule", "id"))

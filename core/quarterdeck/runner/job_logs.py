@@ -14,7 +14,6 @@ from quarterdeck.runner.job import Job, JobState
 from quarterdeck.runner.worker import JOB_LOGS
 from quarterdeck.workspace import Workspace
 
-UNDER_WAY = (JobState.QUEUED, JobState.RUNNING)
 AttemptLine = tuple[int, logs.Line]
 """The number of an attempt, and a line of its log."""
 
@@ -76,14 +75,13 @@ def follow_log(
         ):
             yield number, line
         job = _look(workspace, job_id)
-        if attempt is not None or (job.state not in UNDER_WAY and job.attempt <= number):
+        if attempt is not None or (not job.state.under_way and job.attempt <= number):
             return
         number, last = number + 1, None
 
 
 def _is_over(job: Job, attempt: int) -> bool:
-    ended = job.state not in UNDER_WAY
-    return ended or job.attempt > attempt or (job.attempt == attempt and job.state is JobState.QUEUED)
+    return not job.state.under_way or job.attempt > attempt or (job.attempt == attempt and job.state is JobState.QUEUED)
 
 
 def _look(workspace: Workspace, job_id: int) -> Job:

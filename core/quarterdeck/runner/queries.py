@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import case, func
+from sqlalchemy import and_, case, func, or_
 from sqlmodel import Session, col, select
 
 from quarterdeck.pipelines.run import RunStep, StepState
@@ -15,8 +15,10 @@ from quarterdeck.processes import is_alive
 from quarterdeck.runner import admission, lease
 from quarterdeck.runner.admission import Admission
 from quarterdeck.runner.control import find_job
-from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.job import AGAIN, Job, JobKind, JobState
 from quarterdeck.workspace import Workspace
+
+RECENT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class JobRow:
     id: int
     kind: str
     subject: str
-    state: str
+    state: JobState
     attempt: int
     max_attempts: int
     failures: int
@@ -52,6 +54,11 @@ class JobRow:
     progress: tuple[int, int] | None
     """Of a running run: how many of its steps are done, and how many it has."""
 
+    @property
+    def tried_again(self) -> bool:
+        """Whether `retry` takes it."""
+        return self.state in AGAIN
+
 
 @dataclass(frozen=True, slots=True)
 class RunnerState:
@@ -66,14 +73,42 @@ class RunnerState:
     """Their proportional set sizes at the last heartbeat."""
 
 
-def jobs(workspace: Workspace, limit: int = 200, active_first: bool = True) -> list[JobRow]:
-    """The newest jobs; with `active_first` those that run, then those that wait, stand above those that ended."""
-    query = select(Job)
-    if active_first:
-        query = query.order_by(case({JobState.RUNNING: 0, JobState.QUEUED: 1}, value=col(Job.state), else_=2))
+def jobs(
+    workspace: Workspace, limit: int = 200, *, states: Collection[str] = (), schedule: str | None = None
+) -> list[JobRow]:
+    """The newest jobs, those that run first, then those that wait; of `states` and of one schedule only."""
+    query = select(Job).order_by(case({JobState.RUNNING: 0, JobState.QUEUED: 1}, value=col(Job.state), else_=2))
+    if states:
+        query = query.where(col(Job.state).in_(states))
+    if schedule is not None:
+        query = query.where(Job.schedule == schedule)
     with workspace.state.read() as tx:
         found = tx.exec(query.order_by(col(Job.id).desc()).limit(limit)).all()
         return _rows(tx, workspace, found)
+
+
+def jobs_for_a_person(workspace: Workspace, limit: int = 200) -> list[JobRow]:
+    """The newest jobs that are dead, or were lost or failed within a day.
+
+    Of a schedule, one that was lost or failed is told only while nothing has ended otherwise since.
+    """
+    told = col(Job.state).in_([JobState.SUCCEEDED, JobState.FAILED, JobState.LOST, JobState.DEAD])
+    newest = select(func.max(Job.id)).where(told, col(Job.schedule).is_not(None)).group_by(col(Job.schedule))
+    recent = and_(
+        col(Job.state).in_([JobState.FAILED, JobState.LOST]),
+        col(Job.finished_at) >= workspace.now() - RECENT,
+        or_(col(Job.schedule).is_(None), col(Job.id).in_(newest)),
+    )
+    query = select(Job).where(or_(col(Job.state) == JobState.DEAD, recent)).order_by(col(Job.id).desc()).limit(limit)
+    with workspace.state.read() as tx:
+        return _rows(tx, workspace, tx.exec(query).all())
+
+
+def started_jobs(workspace: Workspace, schedule: str, limit: int) -> list[JobRow]:
+    """The newest jobs of a schedule that have started, newest first."""
+    query = select(Job).where(Job.schedule == schedule, col(Job.started_at).is_not(None))
+    with workspace.state.read() as tx:
+        return _rows(tx, workspace, tx.exec(query.order_by(col(Job.id).desc()).limit(limit)).all())
 
 
 def job(workspace: Workspace, job_id: int) -> JobRow:

@@ -14,14 +14,13 @@ from quarterdeck.pipelines.run import Run
 from quarterdeck.pipelines.schedule import Overlap, Schedule, Target
 from quarterdeck.pipelines.submission import MANUAL, Wanted
 from quarterdeck.runner import control, queue
-from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.job import UNDER_WAY, Job, JobKind
 from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import terms_of, terms_of_run
 from quarterdeck.workspace import Workspace
 
 TRIGGER = "schedule/"
 """How the trigger of a run begins that a tick has asked for."""
-_UNDER_WAY = (JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ def _under_way(tx: Session, wanted: Sequence[Start]) -> dict[str, list[Job]]:
     looking = [one for one in wanted if one.row.overlap is not Overlap.QUEUE]
     subjects = {one.subject for one in looking if not one.starts_run}
     ours = col(Job.schedule).in_([one.row.name for one in looking]) | col(Job.subject).in_(subjects)
-    jobs = tx.exec(select(Job).where(ours, col(Job.state).in_(_UNDER_WAY)).order_by(col(Job.id))).all()
+    jobs = tx.exec(select(Job).where(ours, col(Job.state).in_(UNDER_WAY)).order_by(col(Job.id))).all()
     found: dict[str, list[Job]] = {one.row.name: [] for one in wanted}
     for one in looking:
         subject = None if one.starts_run else one.subject

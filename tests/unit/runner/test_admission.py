@@ -134,9 +134,11 @@ def test_jobs_of_one_schedule_never_run_at_once(room: Workspace) -> None:
 def test_a_freeze_holds_what_nobody_asked_for_and_ends_by_itself(room: Workspace) -> None:
     put(room, "retrain", automatic=True)
     put(room, "asked")
-    until = freezing.freeze(room, timedelta(hours=2), reason="release", actor="ann")
+    freezing.freeze(room, timedelta(days=2), reason="release", actor="ann")
     assert [start(room), start(room)] == ["asked", None]
-    assert waiting(room) == {"retrain": f"frozen by ann until {until:%Y-%m-%d %H:%M} UTC"}
+    assert waiting(room) == {"retrain": "frozen by ann until 2026-01-07 12:00 UTC"}
+    freezing.freeze(room, timedelta(hours=2), reason="release", actor="ann")
+    assert waiting(room) == {"retrain": "frozen by ann until 14:00 UTC"}
     clock = room.ports.clock
     assert isinstance(clock, FakeClock)
     clock.advance(hours=2, seconds=1)
