@@ -125,6 +125,8 @@ def test_a_version_holds_all_that_is_known(workspace: Workspace) -> None:
     assert (event.kind, event.subject, event.data["gate"]) == ("version.registered", "version/fraud@1", "none")
     assert queries.lineage(workspace, "version/fraud@1")[0] == ["data/payments@1", "run/3"]
     assert queries.lineage(workspace, "run/3")[1] == ["version/fraud@1"]
+    with pytest.raises(NotFoundError, match="Nothing here is called 'version/fraud@7'"):
+        queries.lineage(workspace, "version/fraud@7")
 
 
 def test_numbers_count_up_and_a_failed_transaction_leaves_nothing(workspace: Workspace) -> None:

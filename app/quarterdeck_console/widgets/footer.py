@@ -91,4 +91,5 @@ class Footer(Line):
             if line.cell_len + part.cell_len > self.size.width:
                 break
             line.append_text(part).append("   ")
+        line.rstrip()
         self.show(line)

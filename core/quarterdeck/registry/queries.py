@@ -8,7 +8,9 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
+from quarterdeck import events
 from quarterdeck import lineage as edges
+from quarterdeck.errors import NotFoundError
 from quarterdeck.lineage import Edge
 from quarterdeck.registry.model import Model, find_model
 from quarterdeck.registry.version import Format, GateVerdict, ModelVersion, Task, find_version
@@ -101,9 +103,18 @@ def version(workspace: Workspace, model: str, number: int) -> VersionRow:
 
 
 def lineage(workspace: Workspace, reference: str) -> tuple[list[str], list[str]]:
-    """What `reference` (`version/fraud@2`) was made from, and what was made from it, nearest first."""
+    """What `reference` (`version/fraud@2`) was made from, and what was made from it, nearest first.
+
+    Raises:
+        NotFoundError: nothing was ever known by that name.
+    """
     with workspace.state.read() as tx:
-        return edges.upstream(tx, reference), edges.downstream(tx, reference)
+        before, after = edges.upstream(tx, reference), edges.downstream(tx, reference)
+        if not before and not after and not events.newest(tx, 1, reference):
+            raise NotFoundError(
+                f"Nothing here is called '{reference}'. Write data/NAME@N, run/N, version/NAME@N or revision/NAME@N."
+            )
+        return before, after
 
 
 def _row(tx: Session, model: str, version: ModelVersion) -> VersionRow:
