@@ -185,6 +185,8 @@ class ModelSettings(Section):
     """Bounds on the metrics of the holdout: `gate.roc_auc = {min = 0.8}`. A missing metric fails the gate."""
     deploy: Name | None = None
     """A deployment that takes each new version that its gate did not refuse."""
+    convert: bool = True
+    """Serve by ONNX Runtime where a converted estimator gives the same answers."""
 
 
 class DeploymentSettings(Section):

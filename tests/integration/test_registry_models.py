@@ -193,14 +193,18 @@ def test_a_label_the_model_never_saw_is_an_error_not_a_score(workspace: Workspac
     fitted = classifier().fit(TRAINING[FEATURES], TRAINING["label"])
     dotted = HOLDOUT.assign(label=HOLDOUT["label"] + ".")
     with pytest.raises(DataError, match=r"'label' holds '(yes|no)\."):
-        assess(EstimatorPredictor(fitted, Task.CLASSIFICATION), dotted, made.signature, Task.CLASSIFICATION)
+        assess(
+            EstimatorPredictor(fitted, made.signature, Task.CLASSIFICATION), dotted, made.signature, Task.CLASSIFICATION
+        )
 
 
 def test_a_holdout_of_one_class_leaves_ranking_undefined(workspace: Workspace) -> None:
     fitted = classifier().fit(TRAINING[FEATURES], TRAINING["label"])
     made = candidate(workspace, fitted)
     one = HOLDOUT[HOLDOUT["label"] == "no"]
-    assessment = assess(EstimatorPredictor(fitted, Task.CLASSIFICATION), one, made.signature, Task.CLASSIFICATION)
+    assessment = assess(
+        EstimatorPredictor(fitted, made.signature, Task.CLASSIFICATION), one, made.signature, Task.CLASSIFICATION
+    )
     assert "roc_auc" not in assessment.metrics
     assert "accuracy" in assessment.metrics
 

@@ -187,4 +187,4 @@ def _predictor(workspace: Workspace, candidate: Candidate) -> Predictor:
     if candidate.format is Format.ONNX:
         content = workspace.artifacts.read(candidate.artifact)
         return OnnxPredictor(content, candidate.signature, candidate.task)
-    return EstimatorPredictor(load_estimator(workspace, candidate.artifact), candidate.task)
+    return EstimatorPredictor(load_estimator(workspace, candidate.artifact), candidate.signature, candidate.task)

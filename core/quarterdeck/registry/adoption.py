@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from quarterdeck.errors import ArtifactError, DataError, UsageError
 from quarterdeck.registry.assessment import Assessment, assess
+from quarterdeck.registry.conversion import make_graph
 from quarterdeck.registry.inputs import as_inputs, missing_column
 from quarterdeck.registry.inspection import example_rows, infer_signature, package_versions
 from quarterdeck.registry.onnx import OnnxGraph, OnnxPredictor, labels_in, mapped, probabilities_in
@@ -71,7 +72,11 @@ def inspect_model(
         assessment = assess(predictor, sample, signature, task)
         unknown.append(NOT_HELD_OUT)
     digest = workspace.artifacts.put(content)
-    return _candidate(workspace, name, model_format, task, digest, signature, sample, assessment, unknown)
+    candidate = _candidate(workspace, name, model_format, task, digest, signature, sample, assessment, unknown)
+    if not isinstance(predictor, EstimatorPredictor):
+        return candidate
+    graph, agreement = make_graph(workspace, name, predictor, None, sample)
+    return replace(candidate, graph=graph, agreement=agreement)
 
 
 def _external(
@@ -144,7 +149,12 @@ def _skops(
     wanted = free if names is None else [str(name) for name in names]
     frame = _chosen(path, sample, wanted, getattr(estimator, "n_features_in_", len(wanted)), target)
     signature = replace(infer_signature(frame, target=target), classes=classes_of(estimator, task))
-    return EstimatorPredictor(estimator, task), signature, task, [f"Loading it warned: {text}" for text in warnings]
+    return (
+        EstimatorPredictor(estimator, signature, task),
+        signature,
+        task,
+        [f"Loading it warned: {text}" for text in warnings],
+    )
 
 
 def _onnx(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from quarterdeck.errors import ArtifactError, DataError
@@ -81,8 +81,6 @@ class OnnxGraph:
         Raises:
             DataError: it cannot take these values.
         """
-        import numpy as np
-
         if self.joined:
             name, kind = self.inputs[0]
             feed = {name: _tensor(values, kind)}
@@ -91,6 +89,29 @@ class OnnxGraph:
                 name: _tensor(values[:, position : position + 1], kind)
                 for (name, kind), position in zip(self.inputs, positions, strict=True)
             }
+        return self._run(feed)
+
+    def run_columns(self, columns: Sequence[Sequence[Any]], positions: Sequence[int]) -> list[Any]:
+        """As `run`, for one sequence of plain values for each feature, None where missing: without a frame between.
+
+        Raises:
+            DataError: it cannot take these values.
+        """
+        import numpy as np
+
+        if self.joined:
+            name, kind = self.inputs[0]
+            table = np.array(columns, dtype=np.float64).T
+            return self._run({name: _tensor(table, kind)})
+        feed = {}
+        for (name, kind), position in zip(self.inputs, positions, strict=True):
+            column = np.array(columns[position], dtype=object if kind == TEXT else np.float64)
+            feed[name] = _tensor(column.reshape(-1, 1), kind)
+        return self._run(feed)
+
+    def _run(self, feed: dict[str, NDArray[Any]]) -> list[Any]:
+        import numpy as np
+
         try:
             answers: list[Any] = self._session.run(None, feed)
         except Exception as error:  # as above
@@ -106,21 +127,33 @@ class OnnxGraph:
 class OnnxPredictor:
     """A graph that answers as the signature says."""
 
-    def __init__(self, content: bytes, signature: Signature, task: Task) -> None:
+    runtime = "onnxruntime"
+
+    def __init__(
+        self, content: bytes, signature: Signature, task: Task, *, labels_from_probabilities: bool = False
+    ) -> None:
+        """`labels_from_probabilities`: the most probable class is the label, whatever labels the graph has."""
         self._graph = OnnxGraph(content)
+        self._names = signature.names
+        self._labels_from_probabilities = labels_from_probabilities
         self._classes = signature.classes if task is Task.CLASSIFICATION else None
         self._classification = task is Task.CLASSIFICATION
         matched = [] if self._graph.joined else self._graph.columns(signature.names)
         self._positions = [signature.names.index(column) for column in matched]
 
     def predict(self, frame: pd.DataFrame) -> Predictions:
+        return self._read(self._graph.run(frame.to_numpy(), self._positions))
+
+    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> Predictions:
+        return self._read(self._graph.run_columns([columns[name] for name in self._names], self._positions))
+
+    def _read(self, answers: list[Any]) -> Predictions:
         import numpy as np
 
-        answers = self._graph.run(frame.to_numpy(), self._positions)
         if not self._classification:
             return Predictions(np.asarray(answers[0], dtype=np.float64).reshape(-1), None)
         probabilities = probabilities_in(answers, self._classes)
-        labels = labels_in(answers)
+        labels = None if self._labels_from_probabilities else labels_in(answers)
         if labels is None:
             if probabilities is None or self._classes is None:
                 raise ArtifactError("The ONNX model answers neither labels nor a probability for each known class.")

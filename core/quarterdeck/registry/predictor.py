@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quarterdeck.errors import UsageError
+from quarterdeck.errors import ArtifactError, UsageError
 from quarterdeck.registry.answers import Predictions
 from quarterdeck.registry.inputs import as_inputs, inputs_frame
 from quarterdeck.registry.onnx import OnnxPredictor
@@ -21,13 +23,21 @@ if TYPE_CHECKING:
 # Whose predict() is not the most probable class: a threshold of their own, or probabilities fitted apart.
 _LABELS_OF_THEIR_OWN = frozenset({"SVC", "NuSVC", "FixedThresholdClassifier", "TunedThresholdClassifierCV"})
 _limits = threading.local()
+log = logging.getLogger("quarterdeck.registry")
 
 __all__ = ["Predictions", "Predictor", "as_inputs", "inputs_frame", "load_predictor"]
 
 
 class Predictor(Protocol):
+    runtime: str
+    """What computes the answers: `scikit-learn`, `onnxruntime`."""
+
     def predict(self, frame: pd.DataFrame) -> Predictions:
         """Answer every row of `frame`, which `inputs_frame` or `as_inputs` made."""
+        ...
+
+    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> Predictions:
+        """Answer a request's rows: for each feature its plain values, which fit the signature; None is missing."""
         ...
 
 
@@ -44,32 +54,52 @@ def load_predictor(workspace: Workspace, version: ModelVersion) -> Predictor:
             f"Version {version.number} is served elsewhere: nothing is stored here that could answer. "
             "Adopt the model's file to serve it from here."
         )
-    if version.format is Format.SKOPS:
-        return EstimatorPredictor(load_estimator(workspace, version.artifact), version.task)
     signature = Signature.from_dict(version.signature)
+    if version.format is Format.SKOPS:
+        graph = _load_graph(workspace, version, signature)
+        return graph or EstimatorPredictor(load_estimator(workspace, version.artifact), signature, version.task)
     return OnnxPredictor(workspace.artifacts.read(version.artifact), signature, version.task)
+
+
+def _load_graph(workspace: Workspace, version: ModelVersion, signature: Signature) -> OnnxPredictor | None:
+    if version.graph is None:
+        return None
+    try:
+        content = workspace.artifacts.read(version.graph)
+        return OnnxPredictor(content, signature, version.task, labels_from_probabilities=True)
+    except ArtifactError as error:
+        # The graph only answers faster: without it the estimator does.
+        log.warning("version %s answers by its estimator, since its graph cannot be loaded: %s", version.number, error)
+        return None
 
 
 class EstimatorPredictor:
     """A scikit-learn estimator."""
 
-    def __init__(self, estimator: Any, task: Task) -> None:
+    runtime = "scikit-learn"
+
+    def __init__(self, estimator: Any, signature: Signature, task: Task) -> None:
         probable = task is Task.CLASSIFICATION and hasattr(estimator, "predict_proba")
-        self._estimator = estimator
+        self.estimator = estimator
+        self.signature = signature
+        self.task = task
         self._names: list[str] = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
         self._classes: NDArray[Any] | None = estimator.classes_ if probable else None
-        self._labels_from_probabilities = probable and type(_last_step(estimator)).__name__ not in _LABELS_OF_THEIR_OWN
+        self.labels_from_probabilities = probable and type(_last_step(estimator)).__name__ not in _LABELS_OF_THEIR_OWN
 
     def predict(self, frame: pd.DataFrame) -> Predictions:
         one_thread()
         # An estimator that was fitted on an array warns about names; one fitted on names wants them.
         inputs = frame if self._names else frame.to_numpy()
         if self._classes is None:
-            return Predictions(self._estimator.predict(inputs).reshape(-1), None)
-        probabilities = self._estimator.predict_proba(inputs)
-        if self._labels_from_probabilities:
+            return Predictions(self.estimator.predict(inputs).reshape(-1), None)
+        probabilities = self.estimator.predict_proba(inputs)
+        if self.labels_from_probabilities:
             return Predictions(self._classes[probabilities.argmax(axis=1)], probabilities)
-        return Predictions(self._estimator.predict(inputs), probabilities)
+        return Predictions(self.estimator.predict(inputs), probabilities)
+
+    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> Predictions:
+        return self.predict(inputs_frame(self.signature, columns))
 
 
 def one_thread() -> None:

@@ -38,6 +38,8 @@ class Candidate:
     metrics: dict[str, float]
     importances: dict[str, float]
     environment: dict[str, str]
+    graph: str | None = None
+    agreement: dict[str, Any] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     """What it was made from, as lineage references: `data/payments@1`, `run/3`."""
@@ -61,6 +63,8 @@ def register(
         format=candidate.format,
         task=candidate.task,
         artifact=candidate.artifact,
+        graph=candidate.graph,
+        agreement=candidate.agreement,
         signature=candidate.signature.as_dict(),
         example=candidate.example,
         reference=candidate.reference,
@@ -111,6 +115,7 @@ def make_candidate(
         DataError: a frame does not fit it.
     """
     from quarterdeck.registry.assessment import Assessment, assess
+    from quarterdeck.registry.conversion import make_graph
     from quarterdeck.registry.inspection import example_rows, infer_signature, package_versions
     from quarterdeck.registry.predictor import EstimatorPredictor
     from quarterdeck.registry.storage import store_estimator
@@ -123,11 +128,13 @@ def make_candidate(
     # The event time and the key are inputs of a request even where the training frame has left them out.
     signature = replace(signature, classes=classes_of(estimator, task), time=time, key=key)
     digest = store_estimator(workspace, estimator)
+    predictor = EstimatorPredictor(estimator, signature, task)
+    graph, agreement = make_graph(workspace, model, predictor, holdout, frame, seed=seed)
     reference, profile = store_reference(workspace, frame, signature, seed=seed)
     if holdout is None:
         assessment, unknown = Assessment({}, {}), ["Quality: there was no holdout."]
     else:
-        assessment, unknown = assess(EstimatorPredictor(estimator, task), holdout, signature, task, seed=seed), []
+        assessment, unknown = assess(predictor, holdout, signature, task, seed=seed), []
     extra = {name: float(value) for name, value in (extra_metrics or {}).items() if math.isfinite(value)}
     return Candidate(
         model=model,
@@ -141,6 +148,8 @@ def make_candidate(
         metrics=assessment.metrics | extra,
         importances=assessment.importances,
         environment=package_versions(),
+        graph=graph,
+        agreement=agreement,
         unknown=unknown,
         sources=list(sources),
     )

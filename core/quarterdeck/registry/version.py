@@ -52,6 +52,10 @@ class ModelVersion(Entity, table=True):
     task: Task = Field(sa_column=choice_column("task", Task))
     artifact: str | None = None
     """Digest of the stored model; none for external ones."""
+    graph: str | None = None
+    """Digest of the ONNX graph that an estimator was converted to: it serves in its place, since the two agree."""
+    agreement: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """A `registry.agreement.Agreement` as a dictionary; empty where nothing was to be converted."""
     signature: dict[str, Any] = Field(sa_column=json_column())
     """A `registry.signature.Signature` as a dictionary."""
     example: list[dict[str, Any]] = Field(sa_column=json_column())

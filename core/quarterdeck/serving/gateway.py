@@ -105,7 +105,7 @@ class Gateway:
         received_at, started = self._workspace.now(), time.perf_counter_ns()
         model = route.model
         try:
-            answer = await self._runtime.predict(model, request.columns)
+            answer = await self._runtime.predict(model, request.columns, request.rows)
         except Busy:
             raise
         except Exception as error:  # the model's own code may raise anything

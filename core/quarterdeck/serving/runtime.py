@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,14 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
-from quarterdeck.registry.predictor import Predictor, inputs_frame, load_predictor
+from quarterdeck.registry.predictor import Predictor, load_predictor
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import ModelVersion
 from quarterdeck.workspace import Workspace
 
 WARMING_REQUESTS = 10
+AT_ONCE_SECONDS = 0.0002
+"""Two changes of threads take about as long; the event loop may be held for so long, and no longer."""
 # What nearly every model needs: seconds to import, which the first deployment should not wait for.
 PRELOADED = ("pandas", "skops.io", "sklearn.pipeline", "sklearn.compose", "sklearn.linear_model")
 
@@ -35,10 +38,12 @@ class LoadedModel:
     example: dict[str, Any]
     """One row of real input, by column name."""
     predictor: Predictor
+    row_seconds: float = 0.0
+    """How long it takes for one row, as measured when it was warmed."""
 
     def predict(self, columns: dict[str, list[Any]]) -> Answer:
         """The answers to one request's rows, as plain values."""
-        predictions = self.predictor.predict(inputs_frame(self.signature, columns))
+        predictions = self.predictor.predict_columns(columns)
         probabilities = predictions.probabilities
         return Answer(predictions.values.tolist(), None if probabilities is None else probabilities.tolist())
 
@@ -95,9 +100,7 @@ class Runtime:
                 _example(signature, version),
                 predictor,
             )
-            columns = {name: [loaded.example[name]] for name in signature.names}
-            for _ in range(WARMING_REQUESTS):
-                loaded.predict(columns)
+            loaded = replace(loaded, row_seconds=min(_warm(loaded) for _ in range(WARMING_REQUESTS)))
             self._keep(loaded)
         return loaded
 
@@ -131,13 +134,15 @@ class Runtime:
                 if key not in protected:
                     del self._models[key]
 
-    async def predict(self, model: LoadedModel, columns: dict[str, list[Any]]) -> Answer:
-        """Ask `model` in the inference thread.
+    async def predict(self, model: LoadedModel, columns: dict[str, list[Any]], rows: int) -> Answer:
+        """Ask `model`: at once where that takes less than going to another thread, else in the inference thread.
 
         Raises:
             Busy: too many requests are waiting already.
             Exception: whatever the model raises.
         """
+        if rows * model.row_seconds <= AT_ONCE_SECONDS:
+            return model.predict(columns)
         if self._waiting >= self._queue_limit:
             raise Busy
         self._waiting += 1
@@ -155,6 +160,14 @@ def memory_key(version: ModelVersion) -> str:
     """What identifies a version in memory."""
     # The same artifact with another signature answers to other columns.
     return f"{version.artifact}:{json.dumps(version.signature, sort_keys=True)}"
+
+
+def _warm(loaded: LoadedModel) -> float:
+    """Seconds that an answer to its own example takes."""
+    columns = {name: [loaded.example[name]] for name in loaded.signature.names}
+    started = time.perf_counter()
+    loaded.predict(columns)
+    return time.perf_counter() - started
 
 
 def _example(signature: Signature, version: ModelVersion) -> dict[str, Any]:
