@@ -18,8 +18,12 @@ class ServedBy(StrEnum):
 
     GATEWAY = "gateway"
     """Quarterdeck's own gateway."""
+    PROCESS = "process"
+    """A process in a Python environment of its own, behind the gateway."""
     EXTERNAL = "external"
     """A system elsewhere, which reports its predictions here."""
+    BATCH = "batch"
+    """Nobody at any time: `quarterdeck score` writes tables of predictions."""
 
 
 class Deployment(Entity, table=True):

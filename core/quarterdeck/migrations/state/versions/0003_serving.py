@@ -1,4 +1,4 @@
-"""What serving needs to know of a version: the graph that an estimator was converted to, and how the two agree."""
+"""What serving needs: more formats, more who answer, and the graph that an estimator was converted to."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,23 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+_WIDER = (
+    (
+        "model_version",
+        "format IN ('skops', 'onnx', 'external')",
+        "format IN ('skops', 'onnx', 'xgboost', 'lightgbm', 'pickle', 'mlflow', 'entry', 'external')",
+    ),
+    ("deployment", "served_by IN ('gateway', 'external')", "served_by IN ('gateway', 'process', 'external', 'batch')"),
+)
+
 
 def upgrade() -> None:
+    # SQLite cannot change a CHECK, and other tables refer to these two: rows and references stay where they are, and
+    # only the text of the definition changes, as SQLite's page on ALTER TABLE has it for wider constraints.
+    op.execute("PRAGMA writable_schema=ON")
+    for table, narrow, wide in _WIDER:
+        change = sa.text("UPDATE sqlite_schema SET sql = replace(sql, :narrow, :wide) WHERE name = :table")
+        op.get_bind().execute(change, {"narrow": narrow, "wide": wide, "table": table})
+    op.execute("PRAGMA writable_schema=RESET")
     op.add_column("model_version", sa.Column("graph", sa.String(), nullable=True))
     op.add_column("model_version", sa.Column("agreement", sa.Text(), nullable=False, server_default="{}"))
