@@ -16,6 +16,7 @@ from litestar import Litestar
 
 from quarterdeck.deployments import proving
 from quarterdeck.errors import UsageError
+from quarterdeck.serving.connections import KEEP_ALIVE_SECONDS, Connection, take_all_descriptors
 from quarterdeck.serving.gateway import Gateway
 from quarterdeck.serving.http import make_app
 from quarterdeck.serving.recorder import Recorder
@@ -57,13 +58,14 @@ def serve(
     # uvicorn takes these signals while it serves and raises them again when it has drained; that ends here, with 0.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _stop)
+    Connection.most = take_all_descriptors()
     listening = _listen(host, port) if fd is None else socket.socket(fileno=fd)
     worker = _Worker(workspace, slot, listening, beat)
     app = make_app(workspace, lambda: worker.gateway, [worker.lifespan])
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -71,6 +73,7 @@ def serve(
         log_level="warning",
         server_header=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     uvicorn.Server(config).run(sockets=[listening])
