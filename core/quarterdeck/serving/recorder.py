@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from quarterdeck.disk import free_bytes
 from quarterdeck.errors import BusyError, DiskError
+from quarterdeck.serving.metrics import Metrics
 from quarterdeck.serving.protocol import ParsedRequest
 from quarterdeck.serving.runtime import Answer
 from quarterdeck.traffic import recording
@@ -75,13 +76,14 @@ class Served:
 class Recorder:
     """The queue of answered requests and the thread that writes them to traffic.db."""
 
-    def __init__(self, workspace: Workspace, *, limit: int, worker: str) -> None:
+    def __init__(self, workspace: Workspace, metrics: Metrics, *, limit: int, worker: str) -> None:
         """`limit`: rows that may wait; `worker`: who counts what could not be recorded."""
         self._workspace = workspace
+        self._metrics = metrics
         self._limit = limit
         self._worker = worker
         self._queue: deque[Served] = deque()
-        self._queued_rows = 0
+        self.queued_rows = 0
         self._lost: Counter[tuple[str, str]] = Counter()
         self._errors: Counter[tuple[str, int, str]] = Counter()
         self._guard = threading.Lock()
@@ -94,12 +96,13 @@ class Recorder:
         """Queue an answered request; count it as unrecorded when there is no room. Never waits for the disk."""
         rows = served.request.rows
         with self._guard:
-            if self._queued_rows + rows > self._limit:
+            if self.queued_rows + rows > self._limit:
                 self._lost[served.deployment, QUEUE_FULL] += rows
+                self._metrics.unrecorded(served.deployment, rows)
                 return
             self._queue.append(served)
-            self._queued_rows += rows
-        if self._queued_rows >= BATCH_ROWS:
+            self.queued_rows += rows
+        if self.queued_rows >= BATCH_ROWS:
             self._wake.set()
 
     def count_error(self, deployment: str, revision: int, reason: str) -> None:
@@ -160,6 +163,8 @@ class Recorder:
             for served in batch:
                 self._count(served.deployment, f"{type(error).__name__}: {error}"[:200], served.request.rows)
             return
+        for deployment, count in new.items():
+            self._metrics.recorded(deployment, count)
         answered: Counter[str] = Counter()
         for served in batch:
             answered[served.deployment] += served.request.rows
@@ -169,9 +174,10 @@ class Recorder:
     def _forget(self, count: int) -> None:
         with self._guard:
             for _ in range(count):
-                self._queued_rows -= self._queue.popleft().request.rows
+                self.queued_rows -= self._queue.popleft().request.rows
 
     def _count(self, deployment: str, reason: str, rows: int) -> None:
+        self._metrics.unrecorded(deployment, rows)
         with self._guard:
             self._lost[deployment, reason] += rows
 
@@ -200,6 +206,6 @@ class Recorder:
                 raise
 
     def _give_up(self) -> None:
-        if self._queued_rows or self._lost:
-            rows = self._queued_rows + self._lost.total()
+        if self.queued_rows or self._lost:
+            rows = self.queued_rows + self._lost.total()
             log.error("%s predictions were answered and could not be recorded: traffic.db did not take them", rows)

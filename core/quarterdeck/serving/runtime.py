@@ -78,7 +78,8 @@ class Runtime:
         self._guard = threading.Lock()
         # One thread: numpy and scikit-learn hold the interpreter for most of a small request, so more would only wait.
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        self._waiting = 0
+        self.waiting = 0
+        """Requests that wait for the inference thread, or are in it."""
 
     def load(self, model: str, version: ModelVersion) -> LoadedModel:
         """The version, loaded and warmed with its own input example. Slow the first time: keep it off the event loop.
@@ -143,13 +144,13 @@ class Runtime:
         """
         if rows * model.row_seconds <= AT_ONCE_SECONDS:
             return model.predict(columns)
-        if self._waiting >= self._queue_limit:
+        if self.waiting >= self._queue_limit:
             raise Busy
-        self._waiting += 1
+        self.waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._inference, model.predict, columns)
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
     def close(self) -> None:
         """Answer what is waiting and end the thread."""

@@ -19,6 +19,7 @@ from quarterdeck.errors import UsageError
 from quarterdeck.serving.connections import KEEP_ALIVE_SECONDS, Connection, take_all_descriptors
 from quarterdeck.serving.gateway import Gateway
 from quarterdeck.serving.http import make_app
+from quarterdeck.serving.metrics import WRITE_SECONDS, Metrics
 from quarterdeck.serving.recorder import Recorder
 from quarterdeck.serving.routing import RouteTable, RouteWatch
 from quarterdeck.serving.runtime import Runtime, preload
@@ -97,6 +98,12 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+async def _write(metrics: Metrics) -> None:
+    while True:
+        await asyncio.sleep(WRITE_SECONDS)
+        await asyncio.to_thread(metrics.write)
+
+
 class _Worker:
     """The parts of one worker, from start to stop."""
 
@@ -115,20 +122,24 @@ class _Worker:
         workspace, settings = self._workspace, self._workspace.settings.gateway
         await asyncio.to_thread(preload)
         worker_id = proving.register_worker(workspace, slot=self._slot, host=self._host, port=self._port)
-        recorder = Recorder(workspace, limit=settings.record_queue, worker=f"gateway/{self._slot}")
+        metrics = Metrics(workspace.folder / "metrics", self._slot)
+        recorder = Recorder(workspace, metrics, limit=settings.record_queue, worker=f"gateway/{self._slot}")
         runtime = Runtime(workspace, capacity=settings.models_in_memory, queue_limit=QUEUE_LIMIT)
         table = RouteTable(workspace, runtime, worker_id)
-        self.gateway = Gateway(workspace, table, runtime, recorder, worker_id)
+        self.gateway = Gateway(workspace, table, runtime, recorder, metrics, worker_id)
         watch = RouteWatch(workspace, table, self.gateway.swapped)
         watch.start()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(watch.followed.wait(), FIRST_LOAD_SECONDS)
         self._show_life()
+        writing = asyncio.create_task(_write(metrics))
         try:
             yield
         finally:
+            writing.cancel()
             await watch.close()
             await self.gateway.close()
+            metrics.write()
             proving.retire_worker(workspace, worker_id)
 
     def _show_life(self) -> None:
