@@ -46,9 +46,19 @@ TYPES = {
     "tuple[int, int]": "two whole numbers",
     "dict[str, dict[str, str]]": "table",
     "dict[str, Bound]": "table",
+    "dict[str, ColumnSettings]": "table",
+    "FallbackSettings | None": "table",
+    "Literal['reject', 'impute', 'fallback'] | None": "one of reject, impute, fallback",
+    "str | int | float | bool | None": "text, number, or true or false",
     "dict[str, str | int | float | bool]": "table",
 }
 """How annotations are called for people. One that is not here stops the generator: give it words."""
+WITHIN: dict[str, tuple[type[BaseModel], str]] = {
+    "dict[str, Bound]": (settings.Bound, "METRIC."),
+    "dict[str, ColumnSettings]": (settings.ColumnSettings, "COLUMN."),
+    "FallbackSettings | None": (settings.FallbackSettings, ""),
+}
+"""Annotations of tables with keys of their own, and how a key goes on there."""
 
 SETTINGS_HEAD = """\
 # Settings
@@ -119,8 +129,9 @@ def _keys(section: str, model: type[BaseModel], prefix: str = "") -> Iterator[Se
             raise ValueError(f"{model.__name__}.{key} has no docstring under it.")
         default = _size(model, key) if annotation == "Size" else _default(model, key)
         yield Setting(section, prefix + key, TYPES[annotation], default, meaning)
-        if annotation == "dict[str, Bound]":
-            yield from _keys(section, settings.Bound, prefix=f"{key}.METRIC.")
+        if annotation in WITHIN:
+            below_it, name = WITHIN[annotation]
+            yield from _keys(section, below_it, prefix=f"{key}.{name}")
 
 
 def _text_of(node: ast.stmt | None) -> str | None:

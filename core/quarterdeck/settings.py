@@ -189,6 +189,36 @@ class ModelSettings(Section):
     """Serve by ONNX Runtime where a converted estimator gives the same answers."""
 
 
+class ColumnSettings(Section):
+    missing: Literal["reject", "impute", "fallback"] | None = None
+    """A request that lacks the column, or has null in it: refuse it, put a value in, or let the fallback answer. When
+    not given, one that lacks the column is refused, and null is passed on to a model that takes it."""
+    value: str | int | float | bool | None = None
+    """What `impute` puts in; by default the training data's median, or most frequent value."""
+
+    @model_validator(mode="after")
+    def _value_is_put_in(self) -> ColumnSettings:
+        if self.value is not None and self.missing != "impute":
+            raise ValueError('value needs missing = "impute"')
+        return self
+
+
+class FallbackSettings(Section):
+    constant: str | int | float | bool | None = None
+    """The answer to every row."""
+    rule: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """`module:function` of the workspace's folder, instead of `constant`: takes a row as a dictionary of its columns,
+    where None is missing, and returns the label or the number."""
+    version: int | None = Field(default=None, ge=1)
+    """Another version of the model, instead of `constant`."""
+
+    @model_validator(mode="after")
+    def _exactly_one_kind(self) -> FallbackSettings:
+        if sum(given is not None for given in (self.constant, self.rule, self.version)) != 1:
+            raise ValueError("give exactly one of constant, rule and version")
+        return self
+
+
 class DeploymentSettings(Section):
     protected: bool = False
     """Ask for the deployment's name and a reason before a change."""
@@ -196,6 +226,17 @@ class DeploymentSettings(Section):
     """How long a revision must have served before it can be called known good."""
     probation_requests: int = Field(default=100, ge=0)
     """How many requests a revision must have served before it can be called known good."""
+    columns: dict[str, ColumnSettings] = Field(default_factory=dict)
+    """What becomes of requests without a value, for each column: `[deployments.NAME.columns.COLUMN]`."""
+    fallback: FallbackSettings | None = None
+    """What answers instead of the model, where a column sends a request there: `[deployments.NAME.fallback]`."""
+
+    @model_validator(mode="after")
+    def _fallback_is_there(self) -> DeploymentSettings:
+        for name, column in self.columns.items():
+            if column.missing == "fallback" and self.fallback is None:
+                raise ValueError(f'columns.{name}.missing = "fallback" needs a [deployments.NAME.fallback]')
+        return self
 
 
 class MonitorSettings(Section):

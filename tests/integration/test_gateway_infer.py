@@ -134,7 +134,7 @@ def test_garbage_is_a_400(gateway: GatewayProcess, content: bytes) -> None:
 def test_extra_columns_are_ignored_and_named(gateway: GatewayProcess) -> None:
     response = gateway.infer("fraud", infer_body(weather=["fair"]))
     assert response.status_code == 200
-    assert response.json()["parameters"] == {"ignored_columns": "weather"}
+    assert response.json()["parameters"] == {"ignored_columns": "weather", "ignored_count": 1}
 
 
 def test_an_unknown_deployment_is_a_404_that_names_those_that_are_known(gateway: GatewayProcess) -> None:

@@ -6,25 +6,29 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from quarterdeck.deployments import proving
 from quarterdeck.errors import NotFoundError, QuarterdeckError
+from quarterdeck.registry.signature import Signature
 from quarterdeck.serving import protocol
 from quarterdeck.serving.columns import BadInput
+from quarterdeck.serving.fallback import VARIANT as FALLBACK
+from quarterdeck.serving.fallback import FallbackError, Fallbacks
+from quarterdeck.serving.inputs import Inputs
 from quarterdeck.serving.metrics import Metrics
-from quarterdeck.serving.protocol import ParsedRequest
+from quarterdeck.serving.protocol import Content, ParsedRequest
 from quarterdeck.serving.recorder import Recorder, Served
 from quarterdeck.serving.routing import ActiveRoute, RouteTable
-from quarterdeck.serving.runtime import Busy, LoadedModel, Runtime
+from quarterdeck.serving.runtime import Answering, Busy, Runtime
 from quarterdeck.workspace import Workspace
 
-VARIANT = "champion"
+CHAMPION = "champion"
 PROBE_AFTER_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
@@ -43,9 +47,24 @@ class ModelFailedError(QuarterdeckError):
 class Reply:
     """An answer, and the route that gave it: one version, wholly."""
 
-    body: bytes
+    content: Content
     route: ActiveRoute
     served: Served
+
+
+class Write(Protocol):
+    """Makes the response in the form of the protocol that the request came in."""
+
+    def __call__(
+        self,
+        request: ParsedRequest,
+        *,
+        deployment: str,
+        version: int | None,
+        signature: Signature,
+        values: Sequence[Any],
+        probabilities: Sequence[Sequence[float]] | None,
+    ) -> Content: ...
 
 
 class Gateway:
@@ -67,39 +86,58 @@ class Gateway:
         self.metrics = metrics
         metrics.watch(waiting=lambda: runtime.waiting, queued=lambda: recorder.queued_rows)
         self._worker_id = worker_id
+        self._fallbacks = Fallbacks(workspace, runtime)
         # Proofs have a thread of their own: a rollback's proof must not wait for another model's loading.
         self._proofs = ThreadPoolExecutor(1, thread_name_prefix="proofs")
         self._probes: set[asyncio.Task[None]] = set()
         self._writings: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
-    async def infer(self, deployment: str, body: bytes) -> Reply:
+    async def infer(
+        self,
+        deployment: str,
+        read: Callable[[Inputs, datetime], ParsedRequest],
+        write: Write | None = None,
+        *,
+        version: str | None = None,
+    ) -> Reply:
         """Answer an inference request. Pass the reply to `delivered` once it has left.
 
+        `read` gives it as columns that the route takes; `write` makes the response, that of the Open Inference
+        Protocol when it is None; `version` is the one that is asked for, as in the path.
+
         Raises:
-            NotFoundError, NotReadyError: nothing answers for `deployment`.
+            NotFoundError, NotReadyError: nothing answers for `deployment`, or another version.
             BadInput: the request does not fit.
             Busy: too many requests wait.
             ModelFailedError: the model itself failed.
+            FallbackError: a column's policy sent it to the fallback, which failed.
         """
-        route = self.route(deployment)
+        route = self.route(deployment, version)
         try:
-            request = protocol.parse(body, route.model.signature, self._workspace.now())
-            return await self._ask(route, request, probe=False)
-        except (BadInput, Busy, ModelFailedError) as error:
+            request = read(route.inputs, self._workspace.now())
+            if request.fallback:
+                return await self._ask(route, request, await self._fallbacks.of(route), write, variant=FALLBACK)
+            return await self._ask(route, request, route.model, write)
+        except (BadInput, Busy, ModelFailedError, FallbackError) as error:
             self._recorder.count_error(route.deployment, route.revision, reason := _REASONS[type(error)])
             self.metrics.error(route.deployment, route.model.version, reason)
             raise
 
-    def route(self, deployment: str) -> ActiveRoute:
-        """What answers for `deployment` now.
+    def route(self, deployment: str, version: str | None = None) -> ActiveRoute:
+        """What answers for `deployment` now; `version` is the one that is asked for.
 
         Raises:
-            NotFoundError: it is not known here; the message names those that are.
+            NotFoundError: it is not known here, or another version answers; the message names what is there.
             NotReadyError: it is wanted, and its model is not loaded.
         """
         route = self._table.active.get(deployment)
         if route is not None:
+            if version is not None and version != str(route.model.version):
+                raise NotFoundError(
+                    f"Deployment '{deployment}' answers with version {route.model.version} now, and with no version "
+                    f"'{version}'. Ask for that one, or for none."
+                )
             return route
         reason = self._table.not_ready.get(deployment)
         if reason is not None:
@@ -112,42 +150,63 @@ class Gateway:
         """Every deployment that should answer was given the chance to load its model."""
         return self._table.reconciled
 
-    async def _ask(self, route: ActiveRoute, request: ParsedRequest, *, probe: bool) -> Reply:
+    def routes(self) -> list[ActiveRoute]:
+        """What answers now, by name."""
+        return [route for _, route in sorted(self._table.active.items())]
+
+    async def _ask(
+        self,
+        route: ActiveRoute,
+        request: ParsedRequest,
+        model: Answering,
+        write: Write | None = None,
+        *,
+        variant: str = CHAMPION,
+        probe: bool = False,
+    ) -> Reply:
         received_at, started = self._workspace.now(), time.perf_counter_ns()
-        model = route.model
         try:
             answer = await self._runtime.predict(model, request.columns, request.rows)
-        except Busy:
+        except (Busy, FallbackError):
             raise
         except Exception as error:  # the model's own code may raise anything
             raise _explained(model, request, error) from error
-        body = protocol.answer(
+        content = (write or protocol.answer)(
             request,
             deployment=route.deployment,
-            version=model.version,
+            version=model.version or None,
             signature=model.signature,
             values=answer.values,
             probabilities=answer.probabilities,
         )
         latency_us = (time.perf_counter_ns() - started) // 1000
         served = Served(
-            route.deployment, route.revision, model.version, request, answer, received_at, latency_us, probe
+            route.deployment, route.revision, model.version, request, answer, received_at, latency_us, probe, variant
         )
-        return Reply(body, route, served)
+        return Reply(content, route, served)
 
     def delivered(self, reply: Reply) -> None:
         """Record what was answered; the first answer of a new route is its proof."""
         served = reply.served
         self._recorder.offer(served)
         if not served.probe:
-            meters = self.metrics.route(served.deployment, served.version, VARIANT)
+            meters = self.metrics.route(served.deployment, served.version, served.variant)
             meters.answered(served.request.rows, served.latency_us / 1e6)
-        if not reply.route.proved:
+            if served.request.remarks is not None:
+                self._count_remarks(served)
+        if not reply.route.proved and served.variant == CHAMPION:
             reply.route.proved = True
             self._prove(reply, self._workspace.now())
 
+    def _count_remarks(self, served: Served) -> None:
+        if served.request.extra_columns:
+            self.metrics.ignored(served.deployment, len(served.request.extra_columns))
+        for column, values in served.request.imputed.items():
+            self.metrics.imputed(served.deployment, column, values)
+
     def swapped(self, route: ActiveRoute) -> None:
         """A route was swapped: where no traffic proves it soon, the worker asks itself."""
+        self._fallbacks.prepare(route)
         _begin(self._probe(route), self._probes)
 
     async def _probe(self, route: ActiveRoute) -> None:
@@ -157,7 +216,7 @@ class Gateway:
         columns = {name: [route.model.example[name]] for name in route.model.signature.names}
         request = ParsedRequest(protocol.new_id(), columns, rows=1, keys=[None], event_times=[None])
         try:
-            self.delivered(await self._ask(route, request, probe=True))
+            self.delivered(await self._ask(route, request, route.model, probe=True))
         except Busy:
             self.swapped(route)  # then there is traffic, and one of the two will be first
         except QuarterdeckError as error:
@@ -222,10 +281,15 @@ def _begin(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> N
     task.add_done_callback(tasks.discard)
 
 
-_REASONS: dict[type[Exception], str] = {BadInput: "rejected", Busy: "overload", ModelFailedError: "failed"}
+_REASONS: dict[type[Exception], str] = {
+    BadInput: "rejected",
+    Busy: "overload",
+    ModelFailedError: "failed",
+    FallbackError: "failed",
+}
 
 
-def _explained(model: LoadedModel, request: ParsedRequest, error: Exception) -> QuarterdeckError:
+def _explained(model: Answering, request: ParsedRequest, error: Exception) -> QuarterdeckError:
     """What to tell the client: the likely cause in its input where there is one, else that the model failed."""
     for feature in model.signature.features:
         values = request.columns[feature.name]

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
-from litestar.response.base import ASGIResponse
-from litestar.types import Receive, Scope, Send
 
 from quarterdeck.errors import BusyError, NotFoundError, QuarterdeckError, RefusedError, UsageError
-from quarterdeck.serving import external, protocol
-from quarterdeck.serving.gateway import Gateway, NotReadyError, Reply
+from quarterdeck.serving import binary, encoding, external, invocations, openapi, protocol
+from quarterdeck.serving.fallback import FallbackError
+from quarterdeck.serving.gateway import Gateway, NotReadyError
+from quarterdeck.serving.responses import Answer, InferAnswer, as_json
 from quarterdeck.serving.runtime import Busy
 from quarterdeck.workspace import Workspace
 
@@ -28,27 +27,11 @@ _STATUS: tuple[tuple[type[QuarterdeckError], int], ...] = (
     (UsageError, 400),
     (RefusedError, 409),
     (NotReadyError, 503),
+    (FallbackError, 503),
     (BusyError, 503),
 )
 log = logging.getLogger("quarterdeck.gateway")
 AnyRequest = Request[Any, Any, Any]
-_encode = msgspec.json.Encoder().encode
-
-
-class InferResponse(ASGIResponse):
-    """A prediction; once it has left, the gateway hears of it."""
-
-    def __init__(self, gateway: Gateway, reply: Reply) -> None:
-        super().__init__(
-            body=reply.body,
-            headers=[("x-model-version", str(reply.route.model.version)), ("x-revision", str(reply.route.revision))],
-        )
-        self._gateway = gateway
-        self._reply = reply
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await super().__call__(scope, receive, send)
-        self._gateway.delivered(self._reply)
 
 
 def make_app(workspace: Workspace, gateway: Callable[[], Gateway], lifespan: list[Any]) -> Litestar:
@@ -70,57 +53,104 @@ def make_app(workspace: Workspace, gateway: Callable[[], Gateway], lifespan: lis
 
 def _health(gateway: Callable[[], Gateway]) -> list[Any]:
     @get("/v2", sync_to_thread=False)
-    def server() -> ASGIResponse:
-        return _json(200, {"name": "quarterdeck", "version": version("quarterdeck"), "extensions": []})
+    def server() -> Answer:
+        return as_json(
+            200, {"name": "quarterdeck", "version": version("quarterdeck"), "extensions": [binary.EXTENSION]}
+        )
 
     @get("/v2/health/live", sync_to_thread=False)
-    def live() -> ASGIResponse:
-        return _json(200, {"live": True})
+    def live() -> Answer:
+        return as_json(200, {"live": True})
 
     @get("/v2/health/ready", sync_to_thread=False)
-    def ready() -> ASGIResponse:
-        return _json(200 if gateway().ready else 503, {"ready": gateway().ready})
+    def ready() -> Answer:
+        return as_json(200 if gateway().ready else 503, {"ready": gateway().ready})
 
     @get("/metrics", sync_to_thread=True)
-    def metrics(request: AnyRequest) -> ASGIResponse:
+    def metrics(request: AnyRequest) -> Answer:
         body, kind = gateway().metrics.exposition(request.headers.get("accept", ""))
-        return ASGIResponse(body=body, media_type=kind)
+        return Answer(body=body, media_type=kind)
 
-    return [server, live, ready, metrics]
+    @get("/openapi.json", sync_to_thread=True)
+    def document() -> Answer:
+        return as_json(200, openapi.document(gateway().routes(), version("quarterdeck")))
+
+    return [server, live, ready, metrics, document]
 
 
 def _models(gateway: Callable[[], Gateway]) -> list[Any]:
-    @get("/v2/models/{deployment:str}", sync_to_thread=False)
-    def metadata(request: AnyRequest) -> ASGIResponse:
+    @get(_with_version(""), sync_to_thread=False)
+    def metadata(request: AnyRequest) -> Answer:
         deployment = _deployment(request)
-        model = gateway().route(deployment).model
-        return _json(200, protocol.metadata(deployment, model.version, model.platform, model.signature))
+        model = gateway().route(deployment, _version(request)).model
+        return as_json(200, protocol.metadata(deployment, model.version, model.platform, model.signature))
 
-    @get("/v2/models/{deployment:str}/ready", sync_to_thread=False)
-    def ready(request: AnyRequest) -> ASGIResponse:
-        route = gateway().route(deployment := _deployment(request))
-        return _json(200, {"name": deployment, "ready": True}, _versions(route.model.version, route.revision))
+    @get(_with_version("/ready"), sync_to_thread=False)
+    def ready(request: AnyRequest) -> Answer:
+        route = gateway().route(deployment := _deployment(request), _version(request))
+        return as_json(200, {"name": deployment, "ready": True}, _versions(route.model.version, route.revision))
 
-    @post("/v2/models/{deployment:str}/infer")
-    async def infer(request: AnyRequest) -> ASGIResponse:
-        reply = await gateway().infer(_deployment(request), await request.body())
-        return InferResponse(gateway(), reply)
+    @post(_with_version("/infer"))
+    async def infer(request: AnyRequest) -> InferAnswer:
+        said = _said(request)
+        body = await _body(request, said)
+        length = said.get(_LENGTH)
+        reply = await gateway().infer(
+            _deployment(request),
+            lambda inputs, now: protocol.parse(body, inputs, now, length),
+            version=_version(request),
+        )
+        return InferAnswer(gateway(), reply)
 
-    return [metadata, ready, infer]
+    @post("/invocations/{deployment:str}")
+    async def invocations_(request: AnyRequest) -> InferAnswer:
+        said = _said(request)
+        body = await _body(request, said)
+        kind = said.get(b"content-type", "")
+        reply = await gateway().infer(
+            _deployment(request),
+            lambda inputs, now: invocations.parse(body, inputs, now, kind),
+            invocations.answer,
+        )
+        return InferAnswer(gateway(), reply, with_id=True)
+
+    return [metadata, ready, infer, invocations_]
+
+
+def _with_version(end: str) -> list[str]:
+    """The path of a model's route, without and with the version."""
+    return [f"/v2/models/{{deployment:str}}{end}", f"/v2/models/{{deployment:str}}/versions/{{version:str}}{end}"]
 
 
 def _reports(workspace: Workspace) -> list[Any]:
     @post("/v2/models/{deployment:str}/predictions")
-    async def predictions(request: AnyRequest) -> ASGIResponse:
-        body = await request.body()
-        return _json(200, await asyncio.to_thread(external.take_predictions, workspace, _deployment(request), body))
+    async def predictions(request: AnyRequest) -> Answer:
+        body = await _body(request, _said(request))
+        return as_json(200, await asyncio.to_thread(external.take_predictions, workspace, _deployment(request), body))
 
     @post("/v2/models/{deployment:str}/labels")
-    async def labels(request: AnyRequest) -> ASGIResponse:
-        body = await request.body()
-        return _json(200, await asyncio.to_thread(external.take_labels, workspace, _deployment(request), body))
+    async def labels(request: AnyRequest) -> Answer:
+        body = await _body(request, _said(request))
+        return as_json(200, await asyncio.to_thread(external.take_labels, workspace, _deployment(request), body))
 
     return [predictions, labels]
+
+
+_LENGTH = binary.LENGTH_HEADER.encode()
+_READ = frozenset({_LENGTH, b"content-encoding", b"content-type"})
+
+
+def _said(request: AnyRequest) -> dict[bytes, str]:
+    """Those of the headers that say how the body is to be read."""
+    # Litestar's own headers are made of all of them, which takes longer than the rest of a request's way.
+    return {name: value.decode("latin-1") for name, value in request.scope["headers"] if name in _READ}
+
+
+async def _body(request: AnyRequest, said: dict[bytes, str]) -> bytes:
+    """The body, not larger than `gateway.max_body_bytes` as it came, nor once it is not compressed any more."""
+    body = await request.body()
+    coding, limit = said.get(b"content-encoding"), request.app.request_max_body_size
+    return await encoding.decompressed(body, coding, limit) if coding and isinstance(limit, int) else body
 
 
 def _deployment(request: AnyRequest) -> str:
@@ -128,8 +158,9 @@ def _deployment(request: AnyRequest) -> str:
     return name
 
 
-def _json(status: int, content: object, headers: dict[str, str] | None = None) -> ASGIResponse:
-    return ASGIResponse(body=_encode(content), status_code=status, headers=headers)
+def _version(request: AnyRequest) -> str | None:
+    asked: str | None = request.path_params.get("version")
+    return asked
 
 
 def _versions(version: int, revision: int) -> dict[str, str]:
@@ -158,7 +189,11 @@ def _http(request: AnyRequest, error: HTTPException) -> Response[Any]:
         limit = request.app.request_max_body_size
         return _error(413, f"The body is larger than {limit} bytes, which max_body_bytes under [gateway] sets.")
     if error.status_code == 404:
-        return _error(404, f"There is nothing at {request.url.path}. Predictions are at /v2/models/DEPLOYMENT/infer.")
+        return _error(
+            404,
+            f"There is nothing at {request.url.path}. Predictions are at /v2/models/DEPLOYMENT/infer, and "
+            "the list of all routes is at /openapi.json.",
+        )
     if error.status_code == 405:
         return _error(405, f"{request.url.path} does not take {request.method}.", error.headers)
     return _error(error.status_code, error.detail if error.status_code < 500 else GENERAL_ERROR)

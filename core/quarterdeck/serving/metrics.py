@@ -77,6 +77,18 @@ class Metrics:
             ("deployment",),
             registry=registry,
         )
+        self._ignored = Counter(
+            "quarterdeck_ignored_columns",
+            "Columns of requests that the model does not take.",
+            ("deployment",),
+            registry=registry,
+        )
+        self._imputed = Counter(
+            "quarterdeck_imputed_values",
+            "Missing values that a column's policy put in.",
+            ("deployment", "column"),
+            registry=registry,
+        )
         self._waiting = Gauge("quarterdeck_waiting", "Requests that wait for an answer.", registry=registry)
         self._queued = Gauge("quarterdeck_record_queue", "Predictions that wait to be written down.", registry=registry)
 
@@ -93,6 +105,12 @@ class Metrics:
 
     def error(self, deployment: str, version: int, reason: str) -> None:
         self._errors.labels(deployment, str(version), reason).inc()
+
+    def ignored(self, deployment: str, columns: int) -> None:
+        self._ignored.labels(deployment).inc(columns)
+
+    def imputed(self, deployment: str, column: str, values: int) -> None:
+        self._imputed.labels(deployment, column).inc(values)
 
     def recorded(self, deployment: str, rows: int) -> None:
         self._recorded.labels(deployment).inc(rows)

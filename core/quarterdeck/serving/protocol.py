@@ -1,9 +1,9 @@
-"""The Open Inference Protocol V2 in JSON: what comes in, checked against the signature, and what goes out."""
+"""The Open Inference Protocol V2: what comes in, checked against what a route takes, and what goes out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -12,20 +12,28 @@ from uuid import uuid4
 import msgspec
 
 from quarterdeck.registry.signature import FeatureType, Signature
-from quarterdeck.serving.columns import BadInput, event_time, row_key
-from quarterdeck.serving.tensors import Tensor, by_name, count_rows, feature_columns, flat, matrix_columns
+from quarterdeck.registry.values import shown
+from quarterdeck.serving import binary
+from quarterdeck.serving.columns import BadInput
+from quarterdeck.serving.inputs import Inputs
+from quarterdeck.serving.tensors import Tensor, by_name, columns_of, columns_of_matrix, count_rows, flat, matrix
 
 PREDICT = "predict"
 PREDICT_PROBA = "predict_proba"
 OUTPUTS = (PREDICT, PREDICT_PROBA)
 LONGEST_ID = 200
+BINARY_OUTPUT = "binary_data_output"
+_BINARY = "binary_data"
+_UNKNOWN_PARAMETERS = ("classification", "shared_memory_region")
+"""Of an output: what would change its form, and cannot be had here."""
 _DATATYPE: dict[FeatureType, str] = {"number": "FP64", "integer": "INT64", "text": "BYTES", "boolean": "BOOL"}
 
 
 class RequestedOutput(msgspec.Struct):
-    """The name of an output that the client wants."""
+    """The name of an output that the client wants, and in which form."""
 
     name: str
+    parameters: dict[str, Any] | None = None
 
 
 class InferRequest(msgspec.Struct):
@@ -37,22 +45,25 @@ class InferRequest(msgspec.Struct):
     outputs: list[RequestedOutput] | None = None
 
 
-class OutputTensor(msgspec.Struct):
+class OutputTensor(msgspec.Struct, omit_defaults=True):
     """One named tensor of a response."""
 
     name: str
     datatype: str
     shape: list[int]
-    data: list[Any]
+    data: list[Any] | None = None
+    """None where the data follow the JSON as bytes."""
+    parameters: dict[str, Any] | None = None
 
 
 class InferResponse(msgspec.Struct, omit_defaults=True):
     """The body of a response."""
 
     model_name: str
-    model_version: str
     id: str
     outputs: list[OutputTensor]
+    model_version: str | None = None
+    """None where no version answered, but the constant or the rule of the fallback."""
     parameters: dict[str, Any] | None = None
 
 
@@ -68,17 +79,48 @@ class ParsedRequest:
     event_times: list[datetime | None]
     extra_columns: tuple[str, ...] = ()
     """Columns that the model does not take: ignored, and said so in the response."""
+    imputed: dict[str, int] = field(default_factory=dict)
+    """How many missing values were put in, by column."""
+    fallback: tuple[str, ...] = ()
+    """Columns whose policy sends the request to the fallback."""
+    hint: str = ""
+    """Which of the extra columns looks like a renamed one."""
     outputs: tuple[str, ...] = OUTPUTS
     """The outputs that the client wants."""
+    binary: tuple[str, ...] = ()
+    """Those of them that it wants as bytes."""
 
     @property
     def ids(self) -> list[str]:
         """The id of each row: the request's own, with `:row` added when there are several."""
         return [self.id] if self.rows == 1 else [f"{self.id}:{row}" for row in range(self.rows)]
 
+    @property
+    def remarks(self) -> dict[str, Any] | None:
+        """What to tell the client of its request, as parameters of the response; None where there is nothing."""
+        if not (self.extra_columns or self.imputed or self.fallback):
+            return None
+        said: dict[str, Any] = {}
+        if self.extra_columns:
+            said |= {"ignored_columns": ",".join(self.extra_columns), "ignored_count": len(self.extra_columns)}
+        if self.imputed:
+            said |= {"imputed_columns": ",".join(self.imputed), "imputed_count": sum(self.imputed.values())}
+        if self.fallback:
+            said |= {"variant": "fallback", "fallback_columns": ",".join(self.fallback)}
+        return said | ({"hint": self.hint} if self.hint else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The body of a response."""
+
+    body: bytes
+    json_length: int | None = None
+    """Length of its JSON where bytes follow it."""
+
 
 _decoder = msgspec.json.Decoder(InferRequest)
-_encoder = msgspec.json.Encoder()
+encode = msgspec.json.Encoder().encode
 
 
 def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
@@ -95,34 +137,47 @@ def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         raise BadInput(f"The body is not JSON: {error}.") from None
 
 
-def parse(body: bytes, signature: Signature, now: datetime) -> ParsedRequest:
+def parse(body: bytes, inputs: Inputs, now: datetime, json_length: str | None = None) -> ParsedRequest:
     """The body of an inference request, which arrived `now`, as columns.
 
+    `json_length` is the header that says where its JSON ends and bytes begin.
+
     Raises:
-        BadInput: it is not JSON, not of the protocol's form, or its columns do not fit `signature`; the message names
+        BadInput: it is not JSON, not of the protocol's form, or its columns do not fit `inputs`; the message names
             the column and what was expected.
     """
-    request: InferRequest = decode(_decoder, body)
-    tensors = by_name(request.inputs)
-    extra: tuple[str, ...] = ()
-    if len(tensors) == 1 and len(request.inputs[0].shape) == 2 and request.inputs[0].shape[1] != 1:
-        columns = matrix_columns(request.inputs[0], signature)
-        rows = request.inputs[0].shape[0]
-    else:
+    head, tail = (body, _NO_TAIL) if json_length is None else binary.split(body, json_length)
+    request: InferRequest = decode(_decoder, head)
+    tensors = by_name(request.inputs, tail)
+    wide = matrix(request.inputs)
+    if wide is None:
         rows = count_rows(request.inputs)
-        columns = feature_columns(tensors, rows, signature)
-        known = {*signature.names, signature.time, signature.key}
-        extra = tuple(name for name in tensors if name not in known)
+        find = columns_of(tensors, rows)
+    else:
+        find = columns_of_matrix(wide, inputs)
+        rows = count_rows([tensor for tensor in request.inputs if tensor is not wide], wide.shape[0])
+        del tensors[wide.name]
+    taken = inputs.take(find, rows, tensors)
     parameters = request.parameters or {}
+    outputs, as_bytes = _wanted(request.outputs, parameters)
     return ParsedRequest(
         id=_request_id(request.id),
-        columns=columns,
+        columns=taken.columns,
         rows=rows,
-        keys=_keys(tensors, rows, signature),
-        event_times=_event_times(tensors, rows, signature, parameters, now),
-        extra_columns=extra,
-        outputs=_wanted(request.outputs),
+        keys=inputs.keys(_plain(tensors, inputs.signature.key, rows), rows),
+        event_times=inputs.event_times(
+            parameters.get("event_time"), _plain(tensors, inputs.signature.time, rows), rows, now
+        ),
+        extra_columns=tuple([name for name in tensors if name not in inputs.known]),
+        imputed=taken.imputed,
+        fallback=taken.fallback,
+        hint=taken.hint,
+        outputs=outputs,
+        binary=as_bytes,
     )
+
+
+_NO_TAIL = memoryview(b"")
 
 
 def new_id() -> str:
@@ -138,58 +193,71 @@ def _request_id(given: str | None) -> str:
     return given
 
 
-def _keys(tensors: dict[str, Tensor], rows: int, signature: Signature) -> list[str | None]:
-    if signature.key is None or signature.key not in tensors:
-        return [None] * rows
-    place = f"Column '{signature.key}'"
-    return [row_key(value, place) for value in flat(tensors[signature.key], rows, 1)]
+def _plain(tensors: dict[str, Tensor], name: str | None, rows: int) -> list[Any] | None:
+    """The data of a column that is no feature; None where it was not sent."""
+    tensor = None if name is None else tensors.get(name)
+    return None if tensor is None else flat(tensor, rows, 1)
 
 
-def _event_times(
-    tensors: dict[str, Tensor], rows: int, signature: Signature, parameters: dict[str, Any], now: datetime
-) -> list[datetime | None]:
-    """From `parameters.event_time` (one for all rows, or a list), else from the signature's time column."""
-    given = parameters.get("event_time")
-    if given is not None:
-        place = "The parameter 'event_time'"
-        if type(given) is not list:
-            return [event_time(given, place, now)] * rows
-        if len(given) != rows:
-            raise BadInput(f"{place} has {len(given)} values for {rows} rows.")
-        return [event_time(value, place, now) for value in given]
-    if signature.time is None or signature.time not in tensors:
-        return [None] * rows
-    place = f"Column '{signature.time}'"
-    return [event_time(value, place, now) for value in flat(tensors[signature.time], rows, 1)]
-
-
-def _wanted(outputs: list[RequestedOutput] | None) -> tuple[str, ...]:
+def _wanted(
+    outputs: list[RequestedOutput] | None, parameters: dict[str, Any]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The outputs that are wanted, and those of them that are wanted as bytes."""
+    every = parameters.get(BINARY_OUTPUT, False)
+    if type(every) is not bool:
+        raise BadInput(f"The parameter '{BINARY_OUTPUT}' takes true or false, not {shown(every)}.")
     if not outputs:
-        return OUTPUTS
+        return OUTPUTS, OUTPUTS if every else ()
+    as_bytes = []
     for output in outputs:
         if output.name not in OUTPUTS:
             raise BadInput(f"There is no output '{output.name}'. Known: {', '.join(OUTPUTS)}.")
-    return tuple(output.name for output in outputs)
+        if _as_bytes(output, every):
+            as_bytes.append(output.name)
+    return tuple([output.name for output in outputs]), tuple(as_bytes)
+
+
+def _as_bytes(output: RequestedOutput, every: bool) -> bool:
+    parameters = output.parameters or {}
+    unknown = [name for name in _UNKNOWN_PARAMETERS if parameters.get(name)]
+    if unknown:
+        raise BadInput(f"Output '{output.name}' is asked for with '{unknown[0]}', which this gateway does not have.")
+    wanted = parameters.get(_BINARY, every)
+    if type(wanted) is not bool:
+        raise BadInput(f"The parameter '{_BINARY}' of output '{output.name}' takes true or false, not {shown(wanted)}.")
+    return wanted
 
 
 def answer(
     request: ParsedRequest,
     *,
     deployment: str,
-    version: int,
+    version: int | None,
     signature: Signature,
     values: Sequence[Any],
     probabilities: Sequence[Sequence[float]] | None,
-) -> bytes:
-    """The body of the response to `request`: the predicted values and, for classifiers, the probabilities."""
+) -> Content:
+    """The response to `request`: the predicted values and, for classifiers, the probabilities.
+
+    `version` is None where no version answered, but the constant or the rule of the fallback.
+    """
     outputs = []
     if PREDICT in request.outputs:
         outputs.append(OutputTensor(PREDICT, target_datatype(signature), [request.rows], list(values)))
     if PREDICT_PROBA in request.outputs and probabilities is not None:
         shares = list(chain.from_iterable(probabilities))
         outputs.append(OutputTensor(PREDICT_PROBA, "FP64", [request.rows, len(shares) // request.rows], shares))
-    parameters = {"ignored_columns": ",".join(request.extra_columns)} if request.extra_columns else None
-    return _encoder.encode(InferResponse(deployment, str(version), request.id, outputs, parameters))
+    tails = [_take_out(output) for output in outputs if output.name in request.binary] if request.binary else []
+    named = None if version is None else str(version)
+    head = encode(InferResponse(deployment, request.id, outputs, named, request.remarks))
+    return Content(b"".join((head, *tails)), len(head)) if tails else Content(head)
+
+
+def _take_out(output: OutputTensor) -> bytes:
+    """The data of `output` as bytes, which are to follow the JSON instead of being in it."""
+    content = binary.encode(output.datatype, output.data or ())
+    output.data, output.parameters = None, {binary.SIZE: len(content)}
+    return content
 
 
 def target_datatype(signature: Signature) -> str:

@@ -41,6 +41,8 @@ class Served:
     received_at: datetime
     latency_us: int
     probe: bool
+    variant: str = "champion"
+    """`fallback` where a column's policy sent the request there."""
 
     def rows(self) -> list[dict[str, Any]]:
         """The request's rows as predictions."""
@@ -55,6 +57,7 @@ class Served:
                 "event_time": event_time,
                 "revision": self.revision,
                 "version": self.version,
+                "variant": self.variant,
                 "inputs": row,
                 "prediction": value,
                 "probabilities": shares,

@@ -21,6 +21,7 @@ from quarterdeck.database import ChangeWatch
 from quarterdeck.deployments import routes
 from quarterdeck.deployments.routes import Route
 from quarterdeck.events import Event
+from quarterdeck.serving.inputs import Inputs
 from quarterdeck.serving.loading import Loader
 from quarterdeck.serving.runtime import LoadedModel, Runtime, memory_key
 from quarterdeck.workspace import Workspace
@@ -37,6 +38,7 @@ class ActiveRoute:
     deployment: str
     revision: int
     model: LoadedModel
+    inputs: Inputs
     routed_at: datetime
     proved: bool = field(default=False)
     """A response of it has been taken as the proof; touched by the event loop alone."""
@@ -139,7 +141,8 @@ class RouteTable:
         model = self._runtime.held(route.model, route.version)
         if model is None:
             return False
-        active = ActiveRoute(route.name, route.revision, model, self._workspace.now())
+        inputs = Inputs.of(model.signature, route.version, self._workspace.settings.deployment(route.name))
+        active = ActiveRoute(route.name, route.revision, model, inputs, self._workspace.now())
         self.active = MappingProxyType({**self.active, route.name: active})
         self._set_not_ready(route.name, None)
         swapped(active)

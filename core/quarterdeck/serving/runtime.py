@@ -11,7 +11,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 from quarterdeck.registry.predictor import Predictor, load_predictor
 from quarterdeck.registry.signature import Signature
@@ -23,6 +23,20 @@ AT_ONCE_SECONDS = 0.0002
 """Two changes of threads take about as long; the event loop may be held for so long, and no longer."""
 # What nearly every model needs: seconds to import, which the first deployment should not wait for.
 PRELOADED = ("pandas", "skops.io", "sklearn.pipeline", "sklearn.compose", "sklearn.linear_model")
+
+
+class Answering(Protocol):
+    """What can be asked: a loaded version, or what stands in for one."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def signature(self) -> Signature: ...
+    @property
+    def row_seconds(self) -> float: ...
+    def predict(self, columns: dict[str, list[Any]]) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +149,7 @@ class Runtime:
                 if key not in protected:
                     del self._models[key]
 
-    async def predict(self, model: LoadedModel, columns: dict[str, list[Any]], rows: int) -> Answer:
+    async def predict(self, model: Answering, columns: dict[str, list[Any]], rows: int) -> Answer:
         """Ask `model`: at once where that takes less than going to another thread, else in the inference thread.
 
         Raises:

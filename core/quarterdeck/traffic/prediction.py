@@ -37,8 +37,9 @@ class Prediction(TrafficEntity, table=True):
     revision: int | None = None
     """Number of the revision that routed it; none for external predictions."""
     version: int
+    """0 where no version answered, but the constant or the rule of the fallback."""
     variant: str
-    """Role of the variant that answered: `champion`."""
+    """Role of the variant that answered: `champion`, or `fallback` where a column's policy sent the request there."""
     inputs: list[Any] = Field(sa_column=json_column())
     """Values in the order of the signature's features; null is a missing value."""
     prediction: Any = Field(sa_column=json_column())

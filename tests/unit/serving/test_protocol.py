@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.serving import protocol
 from quarterdeck.serving.columns import BadInput
+from quarterdeck.serving.inputs import Inputs
 
 MIXED = Signature(
     (
@@ -49,7 +50,7 @@ def good(**replaced: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def parse(content: object, signature: Signature = MIXED) -> protocol.ParsedRequest:
-    return protocol.parse(json.dumps(content).encode(), signature, NOW)
+    return protocol.parse(json.dumps(content).encode(), Inputs.of(signature), NOW)
 
 
 def test_columns_come_in_the_order_of_the_signature_whatever_the_order_sent() -> None:
@@ -125,7 +126,7 @@ def test_the_event_time_parameter_is_one_for_all_rows_or_one_for_each() -> None:
         (good(amount=tensor("amount", "FP64", [10**400, 2])), "a number of more than 64 bits"),
         (good(channel=tensor("channel", "BYTES", ["app", 3])), r"'channel' takes text .* row 1 has 3"),
         (good(known=tensor("known", "BOOL", [1, 0])), r"'known' takes true or false .* row 0 has 1"),
-        (good(count=tensor("count", "INT128", [1, 2])), "datatype 'INT128'. Known: BOOL"),
+        (good(count=tensor("count", "INT128", [1, 2])), "datatype 'INT128'. Known: BF16, BOOL, BYTES"),
         (good(count=tensor("count", "INT64", [1])), "'count' has 1 rows and column 'amount' 2"),
         (good(count=tensor("count", "INT64", [1, 2, 3], [2])), r"shape \[2\] and 3 values"),
         (good(count=tensor("count", "INT64", [[1], [2, 3]], [2, 1])), "not every row has 1 values"),
@@ -134,7 +135,7 @@ def test_the_event_time_parameter_is_one_for_all_rows_or_one_for_each() -> None:
         ({"inputs": []}, "'inputs' is empty"),
         ({"inputs": [tensor("amount", "FP64", [], [0])]}, "at least one row"),
         ({"inputs": [tensor("amount", "FP64", [], [-1])]}, "at least one row"),
-        ({"inputs": [tensor("amount", "FP64", [1], [10**40])]}, "Missing columns"),
+        ({"inputs": [tensor("amount", "FP64", [1], [10**40])]}, "and 1 values"),
         ({"inputs": 3}, r"Expected `array`, got `int` - at `\$.inputs`"),
         ({}, "missing required field `inputs`"),
         ([], "Expected `object`"),
@@ -156,7 +157,7 @@ def test_a_bad_request_is_told_what_was_expected(sent: object, expected: str) ->
 @pytest.mark.parametrize("body", [b"", b"\x80\x02garbage", b"[" * 100_000, b'{"inputs": [NaN]}', b"null", b'"\\ud800"'])
 def test_a_body_that_is_no_request_is_bad_input(body: bytes) -> None:
     with pytest.raises(BadInput):
-        protocol.parse(body, MIXED, NOW)
+        protocol.parse(body, Inputs.of(MIXED), NOW)
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -195,12 +196,12 @@ def test_whatever_json_arrives_it_is_parsed_or_bad_input(content: object) -> Non
 @given(st.binary(max_size=300))
 def test_whatever_bytes_arrive_they_are_bad_input(body: bytes) -> None:
     with pytest.raises(BadInput):
-        protocol.parse(body, MIXED, NOW)
+        protocol.parse(body, Inputs.of(MIXED), NOW)
 
 
 def answered(request: protocol.ParsedRequest, **named: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {"deployment": "d", "version": 3, "signature": MIXED, **named}
-    content: dict[str, Any] = json.loads(protocol.answer(request, **arguments))
+    content: dict[str, Any] = json.loads(protocol.answer(request, **arguments).body)
     return content
 
 
@@ -217,7 +218,7 @@ def test_only_the_wanted_outputs_are_sent_and_ignored_columns_are_named() -> Non
     sent = {**good(extra=tensor("extra", "FP64", [1, 2])), "outputs": [{"name": "predict"}]}
     content = answered(parse(sent), values=["no", "yes"], probabilities=[[0.9, 0.1], [0.2, 0.8]])
     assert [output["name"] for output in content["outputs"]] == ["predict"]
-    assert content["parameters"] == {"ignored_columns": "extra"}
+    assert content["parameters"] == {"ignored_columns": "extra", "ignored_count": 1}
 
 
 @pytest.mark.parametrize(
