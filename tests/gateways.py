@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sqlmodel import select
@@ -102,6 +102,14 @@ def add_classifier(workspace: Workspace, model: str = "fraud", *, shift: float =
 def add_regressor(workspace: Workspace, model: str = "cost") -> int:
     frame = training_frame()
     return add_version(workspace, model, pipeline(Ridge()).fit(frame, 3 * frame["amount"] + 1), REGRESSOR)
+
+
+def add_linear(workspace: Workspace, signature: Signature, model: str = "sum") -> int:
+    """A version that answers the sum of its features, all of them numbers."""
+    names = list(signature.names)
+    frame = pd.DataFrame(np.random.default_rng(3).normal(size=(50, len(names))), columns=names)
+    estimator = LinearRegression().fit(frame, frame.sum(axis=1))
+    return add_version(workspace, model, estimator, signature, example=[dict.fromkeys(names, 1.0)])
 
 
 def infer_body(rows: int = 1, *, id: str | None = None, **changes: list[Any] | None) -> dict[str, Any]:
