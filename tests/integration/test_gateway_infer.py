@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import socket
 import sqlite3
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +170,7 @@ def test_what_is_no_http_does_not_disturb_the_gateway(gateway: GatewayProcess) -
 def test_metadata_and_health_are_the_protocol_s(gateway: GatewayProcess) -> None:
     get = gateway.client.get
     assert get("/v2").json()["name"] == "quarterdeck"
+    assert get("/v2").json()["extensions"] == ["binary_tensor_data"]
     assert get("/v2/health/live").status_code == get("/v2/health/ready").status_code == 200
     assert get("/v2/models/fraud/ready").headers["x-revision"] == "1"
     metadata = get("/v2/models/fraud").json()
@@ -212,3 +217,86 @@ def test_an_external_deployment_takes_predictions_idempotently_and_answers_none(
     assert gateway.infer("churn", infer_body()).status_code == 404
     refused = post(gateway, "fraud/predictions", {"predictions": [row]})
     assert (refused.status_code, "served here" in refused.json()["error"]) == (409, True)
+
+
+def test_a_version_may_be_in_the_path_and_another_one_is_a_404_that_names_what_is_there(
+    gateway: GatewayProcess,
+) -> None:
+    path = "/v2/models/fraud/versions/1"
+    for plain, versioned in (("/v2/models/fraud", path), ("/v2/models/fraud/ready", f"{path}/ready")):
+        assert gateway.client.get(versioned).json() == gateway.client.get(plain).json()
+    response = gateway.client.post(f"{path}/infer", json=infer_body(id="versioned"))
+    assert (response.status_code, response.json()["model_version"]) == (200, "1")
+    for other in ("2", "01", "latest"):
+        for answer in (
+            gateway.client.get(f"/v2/models/fraud/versions/{other}"),
+            gateway.client.get(f"/v2/models/fraud/versions/{other}/ready"),
+            gateway.client.post(f"/v2/models/fraud/versions/{other}/infer", json=infer_body()),
+        ):
+            assert answer.status_code == 404
+            assert "answers with version 1 now" in answer.json()["error"]
+
+
+def test_bytes_after_the_json_are_taken_and_sent(gateway: GatewayProcess) -> None:
+    amounts = struct.pack("<2f", 3.0, -3.0)
+    inputs = infer_body(2)["inputs"]
+    inputs[0] = {"name": "amount", "shape": [2], "datatype": "FP32", "parameters": {"binary_data_size": 8}}
+    head = json.dumps({"id": "b1", "inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    response = gateway.client.post("/v2/models/fraud/infer", content=head + amounts, headers=headers)
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/octet-stream"
+    length = int(response.headers["inference-header-content-length"])
+    labels, shares = json.loads(response.content[:length])["outputs"]
+    assert labels["parameters"] == {"binary_data_size": 13}
+    assert response.content[length : length + 13] == b"\x03\0\0\0yes\x02\0\0\0no"
+    assert len(response.content) == length + 13 + shares["parameters"]["binary_data_size"]
+    broken = gateway.client.post("/v2/models/fraud/infer", content=head + amounts[:7], headers=headers)
+    assert (broken.status_code, "7 bytes are left" in broken.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_compressed_body_is_taken_and_a_bomb_is_a_413(
+    gateway: GatewayProcess, coding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    def send(content: bytes, path: str = "/v2/models/fraud/infer") -> httpx.Response:
+        return gateway.client.post(path, content=pack(content), headers={"Content-Encoding": coding})
+
+    assert send(json.dumps(infer_body()).encode()).status_code == 200
+    assert send(b'{"labels": [{"reference": "z", "value": "no"}]}', "/v2/models/fraud/labels").status_code == 200
+    bomb = send(b" " * 100 * LIMIT)
+    assert (bomb.status_code, f"larger than {LIMIT} bytes" in bomb.json()["error"]) == (413, True)
+    broken = gateway.client.post("/v2/models/fraud/infer", content=b"{}", headers={"Content-Encoding": coding})
+    assert (broken.status_code, "not compressed by" in broken.json()["error"]) == (400, True)
+    unknown = gateway.client.post("/v2/models/fraud/infer", content=b"{}", headers={"Content-Encoding": "br"})
+    assert (unknown.status_code, "Known: gzip, deflate" in unknown.json()["error"]) == (415, True)
+
+
+def test_only_large_answers_are_compressed_and_only_for_those_who_ask(gateway: GatewayProcess) -> None:
+    def send(rows: int, accept: str) -> httpx.Response:
+        body = json.dumps(infer_body(rows))
+        return gateway.client.post("/v2/models/fraud/infer", content=body, headers={"Accept-Encoding": accept})
+
+    plain, packed = send(200, "identity"), send(200, "gzip")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(plain.content)
+    assert packed.json()["outputs"] == plain.json()["outputs"]
+    assert "content-encoding" not in plain.headers
+    assert "content-encoding" not in send(1, "gzip").headers
+
+
+def test_the_openapi_document_has_every_route_and_what_each_version_takes(gateway: GatewayProcess) -> None:
+    document = gateway.client.get("/openapi.json").json()
+    routes = {path for path in document["paths"] if "{" in path or path.startswith(("/v2/health", "/metrics"))}
+    model = "/v2/models/{deployment}"
+    assert routes == {
+        *("/v2/health/live", "/v2/health/ready", "/metrics", "/invocations/{deployment}"),
+        *(model + end for end in ("", "/ready", "/infer", "/predictions", "/labels")),
+        *(f"{model}/versions/{{version}}{end}" for end in ("", "/ready", "/infer")),
+    }
+    row = document["components"]["schemas"]["fraud.Row"]
+    assert row["required"] == ["amount", "age", "balance", "n_last_day", "channel"]
+    assert row["properties"]["channel"] == {"type": ["string", "null"]}
+    for path in ("/v2/models/fraud/infer", "/invocations/fraud"):
+        example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
+        assert gateway.client.post(path, json=example).status_code == 200
