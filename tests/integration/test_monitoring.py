@@ -18,6 +18,7 @@ from quarterdeck.monitoring.evaluation import evaluate
 from quarterdeck.monitoring.notification import notify
 from quarterdeck.monitoring.reporting import make_report
 from quarterdeck.monitoring.result import Result
+from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock, FakeNotifier
 from tests.watched import HOUR, START, close, label, rows, send, serve, watch
@@ -92,6 +93,18 @@ def test_missing_values_are_a_finding_of_their_own(watched: Workspace) -> None:
     evaluate(watched, "m")
     (alert,) = queries.alerts(watched)
     assert (alert.kind, alert.columns) == ("missing", ("amount",))
+
+
+def test_requests_that_a_fallback_answered_count_among_the_inputs(watched: Workspace) -> None:
+    for window in range(2):
+        send(watched, rows(160, seed=44 + window), window)
+        lacking = rows(240, seed=46 + window)
+        lacking["amount"] = np.nan
+        send(watched, lacking, window, version=NO_VERSION)
+    close(watched, 1)
+    assert {result.version for result in evaluate(watched, "m").results} == {1}
+    (alert,) = queries.alerts(watched)
+    assert (alert.kind, alert.columns, alert.version) == ("missing", ("amount",), 1)
 
 
 def test_too_few_rows_are_inconclusive_and_never_quiet(watched: Workspace) -> None:

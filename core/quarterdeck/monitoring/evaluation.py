@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlmodel import Session, col, select
@@ -18,6 +18,7 @@ from quarterdeck.monitoring.quality import judge_quality
 from quarterdeck.monitoring.result import Aspect, Result, Verdict
 from quarterdeck.monitoring.serving import Serving, what_serves
 from quarterdeck.registry.version import ModelVersion, find_version
+from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.traffic.window import WindowRows, first_event, label_coverage, read_window, watermark
 from quarterdeck.workspace import Workspace
 
@@ -103,6 +104,9 @@ class _Pass:
 
     def _judge_inputs(self, window: Span) -> None:
         rows = read_window(self.workspace, self.deployment, window.start, window.end)
+        # What a constant or a rule answered was sent to the version that serves, and tells of what comes in.
+        versions = [self.serving.version if version == NO_VERSION else version for version in rows.versions]
+        rows = replace(rows, versions=versions)
         served = [version for version, _ in Counter(rows.versions).most_common()]
         results = [self._inputs_of(version, window, rows.of_version(version), served=True) for version in served]
         results += [

@@ -46,6 +46,8 @@ class Column:
     """What is imputed; None where there is nothing."""
     refuses_missing: bool = False
     """The model takes no missing value here."""
+    nullable: bool = True
+    """A missing value gets an answer, as far as that is known before the model is asked."""
     known: frozenset[str] | None = None
     """The only values that the model takes here; None where it takes any."""
 
@@ -105,4 +107,6 @@ def row_key(value: Any, place: str) -> str | None:
         return value
     if type(value) is int and abs(value) <= LARGEST_INTEGER:
         return str(value)
+    if type(value) is float and value.is_integer() and abs(value) <= LARGEST_INTEGER:
+        return str(int(value))  # a frame's column of whole numbers with one missing has floats
     raise BadInput(f"{place} takes text or a whole number, not {shown(value)}.")

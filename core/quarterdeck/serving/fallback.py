@@ -20,11 +20,10 @@ from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.serving.routing import ActiveRoute
 from quarterdeck.serving.runtime import Answer, Answering, Runtime
 from quarterdeck.settings import DeploymentSettings
+from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.workspace import Workspace
 
 VARIANT = "fallback"
-NO_VERSION = 0
-"""What is recorded as the version where a constant or a rule answered."""
 RETRY_SECONDS = 5.0
 log = logging.getLogger("quarterdeck.gateway")
 Rule = Callable[[dict[str, Any]], Any]

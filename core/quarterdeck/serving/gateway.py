@@ -281,6 +281,14 @@ def _begin(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> N
     task.add_done_callback(tasks.discard)
 
 
+LARGEST_SURE = 1e30
+"""Models compute in float32 or square what they get: beyond this an error is the number's fault."""
+
+
+def _large(values: Sequence[Any]) -> float | None:
+    return next((value for value in values if value is not None and abs(value) > LARGEST_SURE), None)
+
+
 _REASONS: dict[type[Exception], str] = {
     BadInput: "rejected",
     Busy: "overload",
@@ -291,6 +299,14 @@ _REASONS: dict[type[Exception], str] = {
 
 def _explained(model: Answering, request: ParsedRequest, error: Exception) -> QuarterdeckError:
     """What to tell the client: the likely cause in its input where there is one, else that the model failed."""
+    for feature in model.signature.features:
+        values = request.columns[feature.name]
+        large = _large(values) if feature.kind == "numeric" else None
+        if large is not None:
+            return BadInput(
+                f"Column '{feature.name}' has {large:g}, and version {model.version} cannot answer to that. Its "
+                f"computing overflows; send numbers up to {LARGEST_SURE:g}."
+            )
     for feature in model.signature.features:
         values = request.columns[feature.name]
         if not feature.nullable and None in values:

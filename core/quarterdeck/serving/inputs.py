@@ -145,12 +145,15 @@ def _column(feature: Feature, policy: ColumnSettings | None, version: ModelVersi
         if value is None:
             log.error("there is nothing to impute for column '%s': give it a fitting value", feature.name)
     unseen = feature.name in agreement.get("refuses_unseen", ()) and feature.categories is not None
+    refuses = feature.name in agreement.get("refuses_missing", ())
+    passes = missing is None and not refuses and (feature.nullable or bool(agreement.get("probes")))
     return Column(
         feature.name,
         feature.type,
         missing,
         value,
-        refuses_missing=feature.name in agreement.get("refuses_missing", ()),
+        refuses_missing=refuses,
+        nullable=passes or missing == "fallback" or value is not None,
         known=frozenset(feature.categories or ()) if unseen else None,
     )
 

@@ -77,12 +77,13 @@ def parse(body: bytes, inputs: Inputs, now: datetime, content_type: str = "") ->
         raise BadInput("There are no rows: send at least one.")
     taken = inputs.take(lambda column: table.get(column.name), rows, table)
     signature = inputs.signature
+    times = None if signature.time is None else table.get(signature.time)
     return ParsedRequest(
         id=new_id(),
         columns=taken.columns,
         rows=rows,
-        keys=inputs.keys(table.get(signature.key or ""), rows),
-        event_times=inputs.event_times(event_time, table.get(signature.time or ""), rows, now),
+        keys=inputs.keys(None if signature.key is None else table.get(signature.key), rows),
+        event_times=inputs.event_times(event_time, times, rows, now),
         extra_columns=tuple(name for name in table if name not in inputs.known),
         imputed=taken.imputed,
         fallback=taken.fallback,

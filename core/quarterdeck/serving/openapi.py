@@ -24,6 +24,7 @@ _TYPES: dict[str, tuple[str, str, list[str]]] = {
     "text": ("string", "BYTES", ["BYTES"]),
     "boolean": ("boolean", "BOOL", ["BOOL"]),
 }
+_INTEGER = {"minimum": -LARGEST_INTEGER, "maximum": LARGEST_INTEGER}
 _ERRORS = {
     400: "The request does not fit: the column and what was expected are named.",
     404: "Nothing of that name, or another version answers: what is there is named.",
@@ -120,21 +121,27 @@ def _route_paths(route: ActiveRoute) -> Json:
 
 def _route_schemas(route: ActiveRoute) -> Json:
     name, columns = route.deployment, route.inputs.columns
-    row = {
+    row: Json = {
         "type": "object",
         "required": [column.name for column in columns if column.missing in (None, "reject")],
         "properties": {column.name: _value(column) for column in columns},
     }
+    if (key := route.inputs.signature.key) is not None:
+        row["properties"] |= {key: {"type": ["string", "integer", "null"], **_INTEGER}}
     records = {"type": "array", "minItems": 1, "items": _ref(f"{name}.Row")}
     tensors = [_tensor(column) for column in columns]
     inputs = {"type": "array", "prefixItems": tensors, "items": False, "minItems": len(tensors)}
-    outputs = {"type": "array", "items": _ref("RequestedOutput")}
+    outputs = {"type": ["array", "null"], "items": _ref("RequestedOutput")}
     return {
         f"{name}.Row": row,
         f"{name}.InferRequest": {
             "type": "object",
             "required": ["inputs"],
-            "properties": {"id": {"type": "string", "maxLength": LONGEST_ID}, "inputs": inputs, "outputs": outputs},
+            "properties": {
+                "id": {"type": ["string", "null"], "maxLength": LONGEST_ID},
+                "inputs": inputs,
+                "outputs": outputs,
+            },
         },
         f"{name}.InvocationsRequest": {
             "type": "object",
@@ -159,14 +166,13 @@ def _tensor(column: Column) -> Json:
 
 def _value(column: Column) -> Json:
     """The schema of one value."""
-    nullable = not (column.refuses_missing or column.missing == "reject") or column.missing in ("impute", "fallback")
     if column.known is not None:
         known = [value == "True" if column.type == "boolean" else value for value in sorted(column.known)]
-        return {"enum": [*known, None] if nullable else known}
+        return {"enum": [*known, None] if column.nullable else known}
     kind = _TYPES[column.type][0]
-    schema: Json = {"type": [kind, "null"] if nullable else kind}
+    schema: Json = {"type": [kind, "null"] if column.nullable else kind}
     if column.type == "integer":
-        schema |= {"minimum": -LARGEST_INTEGER, "maximum": LARGEST_INTEGER}
+        schema |= _INTEGER
     return schema
 
 

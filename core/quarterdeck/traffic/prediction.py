@@ -10,6 +10,8 @@ from sqlmodel import Field
 
 from quarterdeck.database import Entity, json_column, time_column
 
+NO_VERSION = 0
+
 
 class TrafficEntity(Entity):
     """The base of the tables of traffic.db."""
@@ -37,7 +39,7 @@ class Prediction(TrafficEntity, table=True):
     revision: int | None = None
     """Number of the revision that routed it; none for external predictions."""
     version: int
-    """0 where no version answered, but the constant or the rule of the fallback."""
+    """`NO_VERSION` where the constant or the rule of the fallback answered."""
     variant: str
     """Role of the variant that answered: `champion`, or `fallback` where a column's policy sent the request there."""
     inputs: list[Any] = Field(sa_column=json_column())

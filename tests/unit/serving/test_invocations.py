@@ -101,6 +101,11 @@ def test_key_time_and_extra_columns_are_told_apart() -> None:
     assert given_apart.event_times == [datetime(2026, 1, 5, 10, tzinfo=UTC), None]
 
 
+def test_a_column_without_a_name_is_an_extra_one() -> None:
+    assert parse({"inputs": {"": [True], "x": [1]}}, ONE).extra_columns == ("",)
+    assert csv(",x\n0,1.5\n", ONE).columns == {"x": [1.5]}
+
+
 def test_nan_as_python_writes_it_is_a_missing_value() -> None:
     body = json.dumps({"dataframe_records": [{**RECORDS[0], "amount": float("nan"), "channel": "NaN"}]}).encode()
     assert b"NaN" in body

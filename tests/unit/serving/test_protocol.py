@@ -88,6 +88,16 @@ def test_one_tensor_of_two_dimensions_holds_all_columns_of_a_numeric_model(data:
     assert parsed.columns == {"a": [1, 3], "b": [2, 4]}
 
 
+def test_key_and_extra_columns_may_stand_beside_a_tensor_of_all_columns() -> None:
+    keyed = Signature(NUMERIC.features, "y", None, key="payment")
+    sent = [tensor("payment", "BYTES", ["p1", "p2"]), tensor("x", "INT32", [1, 2, 3, 4], [2, 2])]
+    parsed = parse({"inputs": [*sent, tensor("weather", "BYTES", ["fair", "foul"])]}, keyed)
+    assert parsed.columns == {"a": [1, 3], "b": [2, 4]}
+    assert (parsed.keys, parsed.extra_columns) == (["p1", "p2"], ("weather",))
+    with pytest.raises(BadInput, match="'payment' has 1 rows and the tensor of several columns 2"):
+        parse({"inputs": [tensor("payment", "BYTES", ["p1"]), sent[1]]}, keyed)
+
+
 def test_a_tensor_of_two_dimensions_is_refused_where_a_feature_is_text() -> None:
     with pytest.raises(BadInput, match="channel, known are no numbers"):
         parse({"inputs": [tensor("x", "FP64", [1, 2, 3, 4], [1, 4])]})
@@ -104,6 +114,11 @@ def test_key_and_time_columns_and_extra_columns_are_told_apart() -> None:
     assert parsed.keys == ["p1", "p2"]
     assert parsed.event_times == [datetime(2026, 1, 5, 12, tzinfo=UTC), datetime(2026, 1, 5, 13, tzinfo=UTC)]
     assert parsed.extra_columns == ("weather",)
+
+
+def test_a_key_is_text_or_a_whole_number() -> None:
+    assert parse(good(payment=tensor("payment", "INT64", [7, None]))).keys == ["7", None]
+    assert parse(good(payment=tensor("payment", "FP64", [7.0, None]))).keys == ["7", None]
 
 
 def test_the_event_time_parameter_is_one_for_all_rows_or_one_for_each() -> None:
