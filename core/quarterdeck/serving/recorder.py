@@ -18,6 +18,7 @@ from quarterdeck.errors import BusyError, DiskError
 from quarterdeck.serving.metrics import Metrics
 from quarterdeck.serving.protocol import ParsedRequest
 from quarterdeck.serving.runtime import Answer
+from quarterdeck.serving.tally import Tally
 from quarterdeck.traffic import recording
 from quarterdeck.workspace import Workspace
 
@@ -26,6 +27,7 @@ BATCH_ROWS = 500
 QUEUE_FULL = "queue full"
 KNOWN_ID = "id known already"
 DISK_LOW = "disk low"
+KILLED = "the worker was killed"
 log = logging.getLogger("quarterdeck.gateway")
 
 
@@ -77,7 +79,10 @@ class Recorder:
     """The queue of answered requests and the thread that writes them to traffic.db."""
 
     def __init__(self, workspace: Workspace, metrics: Metrics, *, limit: int, worker: str) -> None:
-        """`limit`: rows that may wait; `worker`: who counts what could not be recorded."""
+        """`limit`: rows that may wait; `worker`: who counts what could not be recorded (`gateway/0`).
+
+        What an earlier worker of that name took along when it was killed is counted now.
+        """
         self._workspace = workspace
         self._metrics = metrics
         self._limit = limit
@@ -87,6 +92,9 @@ class Recorder:
         self._lost: Counter[tuple[str, str]] = Counter()
         self._errors: Counter[tuple[str, int, str]] = Counter()
         self._guard = threading.Lock()
+        self._tally = Tally(workspace.folder / "tally" / worker.replace("/", "-"))
+        for deployment, rows in self._tally.unsettled().items():
+            self._count(deployment, KILLED, rows)
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="recorder")
@@ -96,6 +104,7 @@ class Recorder:
         """Queue an answered request; count it as unrecorded when there is no room. Never waits for the disk."""
         rows = served.request.rows
         with self._guard:
+            self._tally.answered(served.deployment, rows)
             if self.queued_rows + rows > self._limit:
                 self._lost[served.deployment, QUEUE_FULL] += rows
                 self._metrics.unrecorded(served.deployment, rows)
@@ -115,6 +124,7 @@ class Recorder:
         self._closing = True
         self._wake.set()
         self._thread.join()
+        self._tally.close()
 
     def _run(self) -> None:
         while not self._closing:
@@ -165,11 +175,16 @@ class Recorder:
             return
         for deployment, count in new.items():
             self._metrics.recorded(deployment, count)
+            self._settle(deployment, count)
         answered: Counter[str] = Counter()
         for served in batch:
             answered[served.deployment] += served.request.rows
         for deployment, ignored in (answered - new).items():
             self._count(deployment, KNOWN_ID, ignored)
+
+    def _settle(self, deployment: str, rows: int) -> None:
+        with self._guard:
+            self._tally.settled(deployment, rows)
 
     def _forget(self, count: int) -> None:
         with self._guard:
@@ -193,6 +208,7 @@ class Recorder:
                 with self._guard:
                     self._lost[deployment, reason] += count
                 raise
+            self._settle(deployment, count)
 
     def _write_errors(self) -> None:
         while self._errors:
