@@ -122,14 +122,17 @@ def _up(root: Path, options: argparse.Namespace) -> None:
     from quarterdeck import bootstrap
     from quarterdeck.runner.health import Patience
     from quarterdeck.runner.supervisor import Plan
+    from quarterdeck.serving.certificate import check_certificate
 
     # Opened once here: a workspace of an older schema is brought up to date before several processes open it.
     workspace = bootstrap.open_workspace(root)
     workspace.close()
     settings = workspace.settings
+    check_certificate(root, settings.gateway)
     plan = Plan(
         root=str(root),
         folder=str(workspace.folder),
+        scheme=settings.gateway.scheme,
         host=settings.gateway.host,
         port=settings.gateway.port,
         workers=settings.gateway.workers,

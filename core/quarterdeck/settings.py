@@ -42,7 +42,7 @@ class WorkspaceSettings(Section):
 
 class GatewaySettings(Section):
     host: str = "127.0.0.1"
-    """The address to listen on. Anything but loopback is a choice: requests carry no password yet."""
+    """The address to listen on. Where it is not loopback, ask for tokens, and set a certificate."""
     port: int = Field(default=8480, ge=0, le=65535)
     """The port to listen on. 0 takes a free one; `quarterdeck status` says which."""
     workers: int = Field(default=1, ge=1, le=32)
@@ -53,6 +53,22 @@ class GatewaySettings(Section):
     """Loaded models kept by each worker. The serving and the last known-good one are always kept."""
     record_queue: int = Field(default=20_000, ge=100)
     """Predictions waiting to be recorded. What does not fit is counted and shown, never dropped silently."""
+    require_token: bool = False
+    """Answer only requests with a token (`quarterdeck token create`); health is told to everybody."""
+    tls_certificate: Path | None = None
+    """A PEM file with the gateway's certificate and what leads up to it: then it speaks HTTPS alone."""
+    tls_key: Path | None = None
+    """A PEM file with the certificate's private key."""
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_certificate else "http"
+
+    @model_validator(mode="after")
+    def _certificate_has_key(self) -> GatewaySettings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: set both or none")
+        return self
 
 
 class RunnerSettings(Section):

@@ -1,4 +1,4 @@
-"""How many predictions a worker has answered, and of how many it is settled what became: kept where a kill spares it."""
+"""How many predictions a worker has answered, and what became of how many: kept where a kill spares it."""
 
 from __future__ import annotations
 
