@@ -212,6 +212,13 @@ class DeploymentSettings(Section):
     """How long a revision must have served before it can be called known good."""
     probation_requests: int = Field(default=100, ge=0)
     """How many requests a revision must have served before it can be called known good."""
+    record: float = Field(default=1.0, ge=0, le=1)
+    """The share of requests that are recorded: chosen by the request's id, so that it is the same on every worker."""
+    omit: tuple[str, ...] = ()
+    """Features whose values are not recorded, and so not monitored either."""
+
+
+_PLAIN_DEPLOYMENT = DeploymentSettings()  # Asked for with every request.
 
 
 class MonitorSettings(Section):
@@ -335,7 +342,7 @@ class Settings(BaseSettings):
         return self.models.get(name, ModelSettings())
 
     def deployment(self, name: str) -> DeploymentSettings:
-        return self.deployments.get(name, DeploymentSettings())
+        return self.deployments.get(name, _PLAIN_DEPLOYMENT)
 
 
 def load_settings(path: Path) -> Settings:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import zlib
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,9 +45,12 @@ class Served:
     latency_us: int
     probe: bool
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The request's rows as predictions."""
-        inputs = zip(*self.request.columns.values(), strict=True)
+    def rows(self, omitted: Collection[str] = ()) -> list[dict[str, Any]]:
+        """The request's rows as predictions; the values of `omitted` columns are left out."""
+        nothing = [None] * self.request.rows
+        columns = self.request.columns
+        kept = [nothing if name in omitted else values for name, values in columns.items()] if omitted else None
+        inputs = zip(*(columns.values() if kept is None else kept), strict=True)
         probabilities: Sequence[list[float] | None] = self.answer.probabilities or [None] * self.request.rows
         return [
             {
@@ -101,7 +105,12 @@ class Recorder:
         self._thread.start()
 
     def offer(self, served: Served) -> None:
-        """Queue an answered request; count it as unrecorded when there is no room. Never waits for the disk."""
+        """Queue an answered request, if it is to be recorded; count it as unrecorded when there is no room.
+
+        Never waits for the disk.
+        """
+        if not self._chosen(served):
+            return
         rows = served.request.rows
         with self._guard:
             self._tally.answered(served.deployment, rows)
@@ -113,6 +122,14 @@ class Recorder:
             self.queued_rows += rows
         if self.queued_rows >= BATCH_ROWS:
             self._wake.set()
+
+    def _chosen(self, served: Served) -> bool:
+        share = self._workspace.settings.deployment(served.deployment).record
+        # A probe is a proof, which is looked up.
+        return share == 1 or served.probe or zlib.crc32(served.request.id.encode()) < share * (1 << 32)
+
+    def _omitted(self, deployment: str) -> Collection[str]:
+        return self._workspace.settings.deployment(deployment).omit
 
     def count_error(self, deployment: str, revision: int, reason: str) -> None:
         """Count a request that got an error, by one of the reasons of `traffic.prediction.Unanswered`."""
@@ -165,7 +182,9 @@ class Recorder:
                 self._count(served.deployment, DISK_LOW, served.request.rows)
             return
         try:
-            new = recording.record(self._workspace, [row for served in batch for row in served.rows()])
+            new = recording.record(
+                self._workspace, [row for served in batch for row in served.rows(self._omitted(served.deployment))]
+            )
         except (BusyError, OperationalError):
             raise
         except Exception as error:  # one batch that cannot be written must not end recording: it is counted
