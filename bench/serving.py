@@ -212,7 +212,16 @@ def _report(
             theirs = found.get((name, n, connections))
             budget = _budget(server, name, n, connections, theirs)
             rows.append(
-                Row("serving", case, figures.rate, RATE, budget, peer.name, theirs and theirs.rate, notes.get(name, ""))
+                Row(
+                    "serving",
+                    case,
+                    figures.rate,
+                    RATE,
+                    budget,
+                    peer.name,
+                    None if theirs is None else theirs.rate,
+                    notes.get(name, ""),
+                )
             )
         if server == ONNX:
             bare = found[UNRECORDED, n, connections].rate
