@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as EnvironmentSettingsError
 
-from quarterdeck.errors import SettingsError
+from quarterdeck.errors import SettingsError, UsageError
 from quarterdeck.values import Duration, Name, Size
 
 MetricName = Literal["accuracy", "f1", "log_loss", "roc_auc", "average_precision", "mae", "rmse", "r2"]
@@ -288,6 +288,21 @@ class ScheduleSettings(Section):
         given = [name for name in ("cron", "every", "on_data") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("give exactly one of cron, every and on_data")
+        return self
+
+    @model_validator(mode="after")
+    def _fires(self) -> ScheduleSettings:
+        if self.cron is None:
+            return self
+        # APScheduler takes a tenth of a second to import, and most settings have no crontab line.
+        from quarterdeck.triggers import cron_trigger, fire_after
+
+        try:
+            trigger = cron_trigger(self.cron, self.timezone)
+        except UsageError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        if fire_after(trigger, datetime.now(UTC)) is None:
+            raise ValueError(f"cron = '{self.cron}' names a day that never comes")
         return self
 
 
