@@ -72,7 +72,7 @@ def groups(patient: Patient) -> Outcome:
     left = [
         f"job {job_id} (processes {', '.join(map(str, members))})"
         for job_id, group, started, boot in recorded
-        if started is not None and boot and (members := group_members(group, started, boot))
+        if started is not None and boot and (members := group_members(group, started, boot, below=True))
     ]
     if left:
         found = f"no runner lives, and these go on: {some(left)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from multiprocessing import connection
 
 from sqlmodel import Session
 
-from quarterdeck import logs
+from quarterdeck import logs, processes
 from quarterdeck.pipelines import ending
 from quarterdeck.processes import ProcessIdentity
 from quarterdeck.runner import lease, queue
@@ -18,7 +20,7 @@ from quarterdeck.runner.job import Job, JobKind, JobState
 from quarterdeck.runner.narration import say
 from quarterdeck.runner.outcome import end_attempt, has_ended
 from quarterdeck.runner.processes import DEATH_PATIENCE_SECONDS, ForkServer, RunningJob, end_group, recorded_group
-from quarterdeck.runner.worker import NOT_BEGUN, log_of
+from quarterdeck.runner.worker import MARK, NOT_BEGUN, log_of
 from quarterdeck.workspace import Workspace
 
 STOP_SECONDS = 7.0
@@ -70,12 +72,15 @@ class Attempts:
         for running in self._running.values():
             running.hold_to_limits()
             if running.stop_by is not None and time.monotonic() >= running.stop_by:
-                running.signal(signal.SIGKILL)
+                running.kill()
         ended = [running for running in self._running.values() if running.process.exitcode is not None]
+        killed = any((running.process.exitcode or 0) < 0 for running in ended)
         for running in ended:
             self._settle(running)
             del self._running[running.job_id]
             running.process.close()
+        if killed:
+            self._fork_server.end_orphans({running.process.pid or 0 for running in self._running.values()})
         return bool(ended)
 
     def end_floods(self) -> None:
@@ -120,6 +125,10 @@ class Attempts:
         for job in left:
             meanwhile()
             self._bury(job)
+        # What left its group, and lost its parents when the last runner was killed, is known by its environment.
+        for stray in processes.marked(MARK, f"{self.workspace.folder}:"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stray.pid, signal.SIGKILL)
 
     def fence_strays(self) -> None:
         """Give up claimed jobs that no process of this runner works on: nobody else would ever end them."""
@@ -159,7 +168,7 @@ class Attempts:
     def end_all(self) -> None:
         """Kill what runs here, whatever becomes of the jobs."""
         for running in self._running.values():
-            running.signal(signal.SIGKILL)
+            running.kill()
             running.process.join()
         self._running.clear()
 

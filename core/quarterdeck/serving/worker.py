@@ -10,12 +10,15 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from litestar import Litestar
 
 from quarterdeck.deployments import proving
 from quarterdeck.errors import UsageError
+from quarterdeck.serving.access import Access, Guarded
+from quarterdeck.serving.certificate import check_certificate
 from quarterdeck.serving.connections import KEEP_ALIVE_SECONDS, Connection, take_all_descriptors
 from quarterdeck.serving.gateway import Gateway
 from quarterdeck.serving.http import make_app
@@ -52,7 +55,7 @@ def serve(
     `beat` is called every second by the event loop that answers, from when it answers: a sign of life.
 
     Raises:
-        UsageError: the address cannot be listened on.
+        UsageError: the address cannot be listened on, or the certificate cannot be used.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -60,11 +63,13 @@ def serve(
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _stop)
     Connection.most = take_all_descriptors()
+    check_certificate(workspace.root, workspace.settings.gateway)
     listening = _listen(host, port) if fd is None else socket.socket(fileno=fd)
     worker = _Worker(workspace, slot, listening, beat)
-    app = make_app(workspace, lambda: worker.gateway, [worker.lifespan])
+    settings = workspace.settings.gateway
+    app: Any = make_app(workspace, lambda: worker.gateway, [worker.lifespan])
     config = uvicorn.Config(
-        app,
+        Guarded(app, worker.access) if settings.require_token else app,
         loop="uvloop",
         http=Connection,
         ws="none",
@@ -76,6 +81,8 @@ def serve(
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        ssl_certfile=settings.tls_certificate and workspace.root / settings.tls_certificate,
+        ssl_keyfile=settings.tls_key and workspace.root / settings.tls_key,
     )
     uvicorn.Server(config).run(sockets=[listening])
 
@@ -116,6 +123,7 @@ class _Worker:
         self._slot = slot
         self._beat = beat
         self._host, self._port = listening.getsockname()[:2]
+        self.access = Access(workspace)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Litestar) -> AsyncIterator[None]:
@@ -127,7 +135,7 @@ class _Worker:
         runtime = Runtime(workspace, capacity=settings.models_in_memory, queue_limit=QUEUE_LIMIT)
         table = RouteTable(workspace, runtime, worker_id)
         self.gateway = Gateway(workspace, table, runtime, recorder, metrics, worker_id)
-        watch = RouteWatch(workspace, table, self.gateway.swapped)
+        watch = RouteWatch(workspace, table, self.access, self.gateway.swapped)
         watch.start()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(watch.followed.wait(), FIRST_LOAD_SECONDS)

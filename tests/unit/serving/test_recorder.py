@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from quarterdeck.serving.metrics import Metrics
 from quarterdeck.serving.protocol import ParsedRequest
 from quarterdeck.serving.recorder import Recorder, Served
 from quarterdeck.serving.runtime import Answer
+from quarterdeck.settings import Settings
 from quarterdeck.workspace import Workspace
 from tests.waiting import wait_for
 
@@ -87,3 +89,29 @@ def test_a_prediction_whose_id_is_known_is_counted_for_its_deployment(workspace:
     recorder.close()
     assert len(rows_of(workspace, "prediction")) == 4
     assert [row[2:] for row in rows_of(workspace, "unrecorded")] == [("d", "gateway/0", 2, "id known already")]
+
+
+def policy(workspace: Workspace, **fields: Any) -> Workspace:
+    settings = Settings.model_validate({"deployments": {"d": fields}})
+    return dataclasses.replace(workspace, settings=settings)
+
+
+def test_a_share_of_requests_is_recorded_and_the_same_ones_by_every_worker(workspace: Workspace) -> None:
+    sampled, written = policy(workspace, record=0.3), []
+    for worker in ("gateway/0", "gateway/1"):
+        recorder = Recorder(sampled, Metrics(workspace.folder / "metrics", 0), limit=5000, worker=worker)
+        for number in range(1000):
+            recorder.offer(served(f"r{number}"))
+        recorder.close()
+        written.append({row[1] for row in rows_of(workspace, "prediction")})
+    assert 200 < len(written[0]) < 400
+    assert written[1] == written[0]
+
+
+def test_values_that_must_not_be_stored_are_not(workspace: Workspace) -> None:
+    recorder = Recorder(
+        policy(workspace, omit=["a"]), Metrics(workspace.folder / "metrics", 0), limit=100, worker="gateway/0"
+    )
+    recorder.offer(served("one", rows=2))
+    recorder.close()
+    assert [row[8] for row in rows_of(workspace, "prediction")] == ["[null,null]"] * 2

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from quarterdeck.errors import UsageError
-from quarterdeck.runner.triggers import Every, cron_trigger, fire_after, weekday_names
+from quarterdeck.triggers import Every, cron_trigger, fire_after, weekday_names
 
 
 def fires(line: str, zone: str, start: datetime, count: int) -> list[datetime]:
