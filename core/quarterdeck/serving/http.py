@@ -36,8 +36,9 @@ AnyRequest = Request[Any, Any, Any]
 
 def make_app(workspace: Workspace, gateway: Callable[[], Gateway], lifespan: list[Any]) -> Litestar:
     """The HTTP application. `gateway` gives the gateway once the application has started."""
+    settings = workspace.settings.gateway
     return Litestar(
-        route_handlers=[*_health(gateway), *_models(gateway), *_reports(workspace)],
+        route_handlers=[*_health(gateway, token=settings.require_token), *_models(gateway), *_reports(workspace)],
         exception_handlers={
             QuarterdeckError: _known,
             Busy: _busy,
@@ -45,13 +46,13 @@ def make_app(workspace: Workspace, gateway: Callable[[], Gateway], lifespan: lis
             Exception: _unforeseen,
         },
         lifespan=lifespan,
-        request_max_body_size=workspace.settings.gateway.max_body_bytes,
+        request_max_body_size=settings.max_body_bytes,
         openapi_config=None,
         logging_config=None,
     )
 
 
-def _health(gateway: Callable[[], Gateway]) -> list[Any]:
+def _health(gateway: Callable[[], Gateway], *, token: bool) -> list[Any]:
     @get("/v2", sync_to_thread=False)
     def server() -> Answer:
         return as_json(
@@ -73,7 +74,7 @@ def _health(gateway: Callable[[], Gateway]) -> list[Any]:
 
     @get("/openapi.json", sync_to_thread=True)
     def document() -> Answer:
-        return as_json(200, openapi.document(gateway().routes(), version("quarterdeck")))
+        return as_json(200, openapi.document(gateway().routes(), version("quarterdeck"), token=token))
 
     return [server, live, ready, metrics, document]
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from quarterdeck.registry.values import LARGEST_INTEGER
+from quarterdeck.serving.access import OPEN
 from quarterdeck.serving.columns import DATATYPES, Column
 from quarterdeck.serving.external import LabelsBody, PredictionsBody
 from quarterdeck.serving.invocations import CSV, InvocationsRequest, InvocationsResponse
@@ -27,6 +28,8 @@ _TYPES: dict[str, tuple[str, str, list[str]]] = {
 _INTEGER = {"minimum": -LARGEST_INTEGER, "maximum": LARGEST_INTEGER}
 _ERRORS = {
     400: "The request does not fit: the column and what was expected are named.",
+    401: "No token, or one that is unknown or was revoked.",
+    403: "The token is not for this deployment.",
     404: "Nothing of that name, or another version answers: what is there is named.",
     409: "Refused: predictions for a deployment that is served here, or a read-only workspace.",
     413: "The body is larger than `gateway.max_body_bytes`.",
@@ -42,8 +45,11 @@ _BINARY = (
 )
 
 
-def document(routes: Sequence[ActiveRoute], version: str) -> Json:
-    """The document of a gateway that answers by `routes`; `version` is Quarterdeck's."""
+def document(routes: Sequence[ActiveRoute], version: str, *, token: bool) -> Json:
+    """The document of a gateway that answers by `routes`; `version` is Quarterdeck's.
+
+    `token`: all but health needs one.
+    """
     bodies = (InferRequest, InferResponse, InvocationsRequest, InvocationsResponse, PredictionsBody, LabelsBody)
     _, schemas = msgspec.json.schema_components(bodies, ref_template=_REF)
     schemas["Error"] = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
@@ -55,12 +61,23 @@ def document(routes: Sequence[ActiveRoute], version: str) -> Json:
     for route in routes:
         paths |= _route_paths(route)
         schemas |= _route_schemas(route)
-    return {
+    whole = {
         "openapi": "3.1.0",
         "info": {"title": "Quarterdeck gateway", "version": version, "license": {"name": "Apache-2.0"}},
         "paths": paths,
         "components": {"schemas": schemas},
     }
+    return _guarded(whole) if token else whole
+
+
+def _guarded(whole: Json) -> Json:
+    """The document with the token that each operation needs."""
+    for path, operations in whole["paths"].items():
+        for method in {"get", "post"} & operations.keys() if path not in OPEN else ():
+            operations[method]["responses"] |= _refusals(401, 403)
+            operations[method]["security"] = [{"token": []}]
+    whole["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    return whole
 
 
 def _server_paths() -> Json:
@@ -177,11 +194,13 @@ def _value(column: Column) -> Json:
 
 
 def _operation(summary: str, schema: Json, errors: Sequence[int] = (), *, kind: str = JSON) -> Json:
-    responses: Json = {"200": {"description": "Done", "content": {kind: {"schema": schema}}}}
-    for status in errors:
-        content = {JSON: {"schema": _ref("Error")}}
-        responses[str(status)] = {"description": _ERRORS[status], "content": content}
-    return {"summary": summary, "responses": responses}
+    done = {"description": "Done", "content": {kind: {"schema": schema}}}
+    return {"summary": summary, "responses": {"200": done, **_refusals(*errors)}}
+
+
+def _refusals(*errors: int) -> Json:
+    content = {JSON: {"schema": _ref("Error")}}
+    return {str(status): {"description": _ERRORS[status], "content": content} for status in errors}
 
 
 def _takes(schemas: dict[str, Json], example: Json | None = None) -> Json:

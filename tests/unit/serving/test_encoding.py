@@ -46,11 +46,11 @@ async def test_a_bomb_is_too_large_and_is_not_unpacked(coding: str) -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b"", "ends early"),
-        (b"[1, 2]", "not compressed by gzip"),
-        (gzip.compress(b"abc" * 100)[:-9], "ends early"),
-        (gzip.compress(b"abc") + b"more", "4 bytes follow the end"),
-        (gzip.compress(b"abc")[:-8] + b"\0" * 8, "not compressed by gzip"),
+        pytest.param(b"", "ends early", id="empty"),
+        pytest.param(b"[1, 2]", "not compressed by gzip", id="plain"),
+        pytest.param(gzip.compress(b"abc" * 100)[:-9], "ends early", id="cut"),
+        pytest.param(gzip.compress(b"abc") + b"more", "4 bytes follow the end", id="longer"),
+        pytest.param(gzip.compress(b"abc")[:-8] + b"\0" * 8, "not compressed by gzip", id="wrong sum"),
     ],
 )
 async def test_a_body_that_is_not_what_its_header_says_is_bad_input(body: bytes, expected: str) -> None:
