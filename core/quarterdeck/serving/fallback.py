@@ -7,10 +7,12 @@ import importlib.util
 import logging
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from quarterdeck.errors import QuarterdeckError
@@ -25,6 +27,7 @@ from quarterdeck.workspace import Workspace
 
 VARIANT = "fallback"
 RETRY_SECONDS = 5.0
+_importing = threading.Lock()
 log = logging.getLogger("quarterdeck.gateway")
 Rule = Callable[[dict[str, Any]], Any]
 
@@ -149,27 +152,43 @@ def _check_takes(version: ModelVersion, route: ActiveRoute, settings: Deployment
 
 
 def load_rule(root: Path, rule: str) -> Rule:
-    """The function that `module:function` names in the workspace's folder `root`.
+    """The function that `module:function` names in the workspace's folder `root`; the module is imported once.
 
     Raises:
-        FallbackError: there is no such module or function.
+        FallbackError: there is no such module or function, or the module's name is that of another one.
         Exception: whatever the module raises when it is imported.
     """
     name, _, function = rule.partition(":")
     base = root.joinpath(*name.split("."))
     file = next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
-    spec = None if file is None else importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
+    if file is None:
         raise FallbackError(f"there is no module '{name}' in {root}.")
-    if str(root) not in sys.path:
-        sys.path.append(str(root))  # so that it can import its neighbours
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = getattr(module, function, None)
+    with _importing:
+        found = getattr(_imported(root, name, file), function, None)
     if not callable(found):
         raise FallbackError(f"{file} has no function '{function}'.")
     checked: Rule = found
     return checked
+
+
+def _imported(root: Path, name: str, file: Path) -> ModuleType:
+    known = sys.modules.get(name)
+    if known is not None:
+        if getattr(known, "__file__", None) != str(file):
+            raise FallbackError(f"the name of {file} is that of another module, {name}: rename it.")
+        return known
+    if str(root) not in sys.path:
+        sys.path.append(str(root))  # so that it can import its neighbours
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def answerable(value: Any, signature: Signature, what: str) -> Any:
