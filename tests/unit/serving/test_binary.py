@@ -56,6 +56,34 @@ def test_values_of_every_datatype_come_back_as_they_were(data: st.DataObject) ->
     assert binary.decode("x", datatype, memoryview(sent)) == values
 
 
+@pytest.mark.parametrize(
+    ("datatype", "layout", "value"),
+    [
+        ("BOOL", "<?", True),
+        ("UINT8", "<B", 200),
+        ("UINT16", "<H", 0x0102),
+        ("UINT32", "<I", 0x01020304),
+        ("UINT64", "<Q", 2**64 - 2),
+        ("INT8", "<b", -3),
+        ("INT16", "<h", -300),
+        ("INT32", "<i", -70_000),
+        ("INT64", "<q", -(2**40)),
+        ("FP16", "<e", 1.5),
+        ("FP32", "<f", 0.15625),
+        ("FP64", "<d", 0.1),
+    ],
+)
+def test_values_lie_little_endian_in_the_native_size_of_their_datatype(
+    datatype: str, layout: str, value: float
+) -> None:
+    assert binary.encode(datatype, [value, value]) == struct.pack(layout, value) * 2
+    assert binary.decode("x", datatype, memoryview(struct.pack(layout, value))) == [value]
+
+
+def test_bf16_is_the_upper_half_of_an_fp32() -> None:
+    assert binary.decode("x", "BF16", memoryview(struct.pack("<f", -2.5)[2:])) == [-2.5]
+
+
 @given(st.sampled_from(sorted(DATATYPES)), st.binary(max_size=64))
 def test_whatever_bytes_arrive_they_are_values_or_bad_input(datatype: str, content: bytes) -> None:
     try:
