@@ -13,7 +13,7 @@ import pytest
 from quarterdeck.deployments import proving, rollout
 from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.serving import protocol
-from quarterdeck.serving.fallback import FallbackError
+from quarterdeck.serving.fallback import FallbackError, Fallbacks
 from quarterdeck.serving.gateway import Gateway, Reply
 from quarterdeck.serving.metrics import Metrics
 from quarterdeck.serving.recorder import Recorder
@@ -34,11 +34,16 @@ async def made(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
         await gateway.close()
 
 
-def serve(workspace: Workspace, made: list[Gateway], fallback: dict[str, Any]) -> Gateway:
-    """A gateway whose deployment `fraud` sends requests without an amount to `fallback`."""
+def with_fallback(workspace: Workspace, fallback: dict[str, Any]) -> Workspace:
+    """The workspace with settings by which `fraud` sends requests without an amount to `fallback`."""
     policies = {"columns": {"amount": {"missing": "fallback"}}, "fallback": fallback}
     deployments = {"fraud": DeploymentSettings.model_validate(policies)}
-    workspace = replace(workspace, settings=workspace.settings.model_copy(update={"deployments": deployments}))
+    return replace(workspace, settings=workspace.settings.model_copy(update={"deployments": deployments}))
+
+
+def serve(workspace: Workspace, made: list[Gateway], fallback: dict[str, Any]) -> Gateway:
+    """A gateway with these settings."""
+    workspace = with_fallback(workspace, fallback)
     worker = proving.register_worker(workspace, slot=0, host="127.0.0.1", port=1)
     runtime = Runtime(workspace, capacity=2, queue_limit=10)
     table = RouteTable(workspace, runtime, worker)
@@ -66,6 +71,17 @@ async def test_the_fallback_s_answer_proves_no_revision(workspace: Workspace, ma
     plain = await ask(gateway)
     gateway.delivered(plain)
     assert (plain.served.variant, plain.route.proved) == ("champion", True)
+
+
+async def test_what_stands_in_is_made_ready_once_for_a_route(workspace: Workspace, made: list[Gateway]) -> None:
+    rollout.deploy(workspace, "fraud", model="fraud", version=add_classifier(workspace))
+    (route,) = serve(workspace, made, {"constant": "no"}).routes()
+    runtime = Runtime(workspace, capacity=2, queue_limit=10)
+    fallbacks = Fallbacks(with_fallback(workspace, {"constant": "no"}), runtime)
+    first = await fallbacks.of(route)
+    assert await fallbacks.of(route) is first
+    assert await fallbacks.of(replace(route)) is not first
+    runtime.close()
 
 
 async def test_requests_that_come_while_it_is_loaded_wait_for_it(workspace: Workspace, made: list[Gateway]) -> None:
