@@ -21,6 +21,9 @@ from quarterdeck import logs
 from quarterdeck.errors import QuarterdeckError
 from quarterdeck.location import SETTINGS_FILE, find_workspace, keep_in_force
 
+WARN = partial(logs.tell, "WARNING")
+"""Known by name in job processes too, which open the workspace as the runner does."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the process that the arguments name; returns its exit status."""
@@ -100,23 +103,18 @@ def _send(link: socket.socket) -> None:
         link.send(b".")
 
 
-def tell(warning: str) -> None:
-    """A warning to whoever reads the log."""
-    logs.tell("WARNING", warning)
-
-
 def _runner(root: Path) -> None:
     from quarterdeck import bootstrap
     from quarterdeck.runner.loop import run_runner
 
-    run_runner(root, partial(bootstrap.open_workspace, actor="runner", warn=tell))
+    run_runner(root, partial(bootstrap.open_workspace, actor="runner", warn=WARN))
 
 
 def _gateway(root: Path, options: argparse.Namespace, beat: Callable[[], None] | None) -> None:
     from quarterdeck import bootstrap
     from quarterdeck.serving.worker import serve
 
-    workspace = bootstrap.open_workspace(root, actor="gateway", warn=tell)
+    workspace = bootstrap.open_workspace(root, actor="gateway", warn=WARN)
     gateway = workspace.settings.gateway
     host = gateway.host if options.host is None else options.host
     port = gateway.port if options.port is None else options.port

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from quarterdeck.errors import ArtifactError, UsageError
 from quarterdeck.registry.answers import Predictions
+from quarterdeck.registry.graph import GraphPredictor
 from quarterdeck.registry.inputs import as_inputs, inputs_frame
 from quarterdeck.registry.onnx import OnnxPredictor
 from quarterdeck.registry.signature import Signature
@@ -56,8 +57,9 @@ def load_predictor(workspace: Workspace, version: ModelVersion) -> Predictor:
         )
     signature = Signature.from_dict(version.signature)
     if version.format is Format.SKOPS:
+        estimator = EstimatorPredictor(load_estimator(workspace, version.artifact), signature, version.task)
         graph = _load_graph(workspace, version, signature)
-        return graph or EstimatorPredictor(load_estimator(workspace, version.artifact), signature, version.task)
+        return estimator if graph is None else GraphPredictor(graph, estimator, signature, version.agreement)
     return OnnxPredictor(workspace.artifacts.read(version.artifact), signature, version.task)
 
 

@@ -13,6 +13,7 @@ from multiprocessing import connection
 from sqlmodel import Session
 
 from quarterdeck import logs, processes
+from quarterdeck.logs import append
 from quarterdeck.pipelines import ending
 from quarterdeck.processes import ProcessIdentity
 from quarterdeck.runner import lease, queue
@@ -23,6 +24,8 @@ from quarterdeck.runner.processes import DEATH_PATIENCE_SECONDS, ForkServer, Run
 from quarterdeck.runner.worker import MARK, NOT_BEGUN, log_of
 from quarterdeck.workspace import Workspace
 
+UNKNOWN_END = 255
+"""The status that multiprocessing gives for a process whose fork server is gone."""
 STOP_SECONDS = 7.0
 """How long running jobs may take to end on a clean stop: less than the supervisor waits for the runner."""
 
@@ -177,6 +180,7 @@ class Attempts:
         return job.state is JobState.RUNNING and job.attempt == running.attempt
 
     def _settle(self, running: RunningJob) -> None:
+        told = None
         with self.workspace.state.write("reap") as tx:
             lease.hold(tx, self._me)
             job = tx.get_one(Job, running.job_id)
@@ -186,8 +190,19 @@ class Attempts:
                 job.cpu_seconds = running.usage.cpu_seconds if running.usage else None
                 how = _How.NOT_BEGUN if code == NOT_BEGUN else _How.DIED
                 how = how if running.verdict is None else _How.BROKE_LIMIT
-                self._fence(tx, job, running.verdict or _why_it_ended(code), how)
+                told = running.verdict or _why_it_ended(code)
+                self._fence(tx, job, told, how)
+        if told is not None:
+            self._tell(running, job, told)
         self._bury(job)
+
+    def _tell(self, running: RunningJob, job: Job, why: str) -> None:
+        """Say why an attempt came to nothing, where people look for it: in its own log, and in ours."""
+        say("runner", f"job {running.job_id}, attempt {running.attempt}: {why}", level="WARNING")
+        with contextlib.suppress(OSError):
+            if job.log is not None:
+                log, limit = self.workspace.logs / job.log, self.workspace.settings.logs.max_bytes
+                append(log, "ERROR", why, at_most=limit if logs.is_runaway(log, limit) else 0)
 
     def _fence(self, tx: Session, job: Job, error: str, how: _How) -> None:
         """Give up an attempt; one that was killed after its run had ended has come to its end."""
@@ -250,4 +265,6 @@ def _why_it_ended(exit_code: int | None) -> str:
         return "It could not begin; the reason is in the runner's log."
     if exit_code is not None and exit_code < 0:
         return f"Its process was killed ({signal.Signals(-exit_code).name})."
+    if exit_code == UNKNOWN_END:
+        return "Its process is gone, and nobody saw how: the fork server was killed, or it ended with status 255."
     return f"Its process ended without a result (exit status {exit_code})."

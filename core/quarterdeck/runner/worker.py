@@ -84,6 +84,7 @@ def _begin(root: Path, open_workspace: OpenWorkspace, job_id: int, attempt: int)
     workspace = open_workspace(root)
     os.environ[MARK] = f"{workspace.folder}:{job_id}-{attempt}"
     log = log_of(job_id, attempt)
+    logs.set_aside(workspace.logs / log)
     _redirect_output(workspace, workspace.logs / log)
     queue.record_process(workspace, job_id, attempt, processes.here(), str(log))
     return workspace
@@ -108,7 +109,7 @@ def _do(workspace: Workspace, job_id: int, attempt: int) -> int:
         error = f"{type(problem).__name__}: {problem}"
         traceback.print_exc()
     sys.stdout.flush()
-    state = _finish(workspace, job_id, attempt, error)
+    state = _finish(workspace, job_id, attempt, None if error is None else workspace.masked(error))
     return 0 if state is JobState.SUCCEEDED else 1
 
 
