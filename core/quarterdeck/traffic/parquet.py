@@ -12,7 +12,7 @@ from quarterdeck.errors import ArtifactError
 from quarterdeck.traffic.files import written_whole
 
 if TYPE_CHECKING:
-    from pyarrow import Table
+    from pyarrow import ChunkedArray, Table
     from pyarrow.parquet import FileMetaData, ParquetFile
 
 COLUMNS = (
@@ -86,7 +86,8 @@ def read_file(
     with _opened(path) as file:
         groups, before = _groups(file.metadata, rows, between.get("event_time"))
         table = _read(file, groups, dict.fromkeys([*names, *between, *equal]))
-    return _filtered(table.slice(0, rows - before), between, equal).select(names)
+    table = table.slice(0, rows - before)
+    return table.filter(_fitting(table, between, equal)).select(names)
 
 
 def read_newest(
@@ -103,16 +104,17 @@ def read_newest(
     Which they are is decided first; then only the row groups that hold them are read whole, since inputs are large.
     """
     import pyarrow as pa
+    from pyarrow import compute
 
     between, equal = between or {}, equal or {}
     with _opened(path) as file:
         groups, before = _groups(file.metadata, rows, between.get("event_time"))
-        deciding = _read(file, groups, dict.fromkeys([*names[:2], *between, *equal])).slice(0, rows - before)
-        deciding = deciding.append_column("row", pa.array(range(deciding.num_rows), pa.int64()))
-        deciding = _filtered(deciding, between, equal)
-        if newest < deciding.num_rows:
-            deciding = deciding.sort_by([(name, "descending") for name in names[:2]]).slice(0, newest)
-        holding, positions = _holding(file.metadata, groups, sorted(deciding.column("row").to_pylist()))
+        limited = _read(file, groups, dict.fromkeys([*between, *equal])).slice(0, rows - before)
+        kept = compute.indices_nonzero(_fitting(limited, between, equal))
+        if newest < len(kept):
+            deciding = _read(file, groups, names[:2]).take(kept).append_column("row", kept)
+            kept = deciding.sort_by([(name, "descending") for name in names[:2]]).column("row").slice(0, newest)
+        holding, positions = _holding(file.metadata, groups, sorted(kept.to_pylist()))
         return _read(file, holding, names).take(pa.array(positions, pa.int64()))
 
 
@@ -182,12 +184,16 @@ def _groups(metadata: FileMetaData, rows: int, times: Range | None) -> tuple[lis
     return groups, first
 
 
-def _filtered(table: Table, between: Mapping[str, Range], equal: Equal) -> Table:
+def _fitting(table: Table, between: Mapping[str, Range], equal: Equal) -> ChunkedArray:
+    """(rows,): which rows lie in the ranges and have the values given."""
+    import pyarrow as pa
     from pyarrow import compute
 
+    fitting = pa.chunked_array([pa.repeat(True, table.num_rows)])
     for name, (start, end) in between.items():
         column = table.column(name)
-        table = table.filter(compute.and_(compute.greater_equal(column, start), compute.less(column, end)))
+        within = compute.and_(compute.greater_equal(column, start), compute.less(column, end))
+        fitting = compute.and_(fitting, within)
     for name, value in equal.items():
-        table = table.filter(compute.equal(table.column(name), value))
-    return table
+        fitting = compute.and_(fitting, compute.equal(table.column(name), value))
+    return fitting
