@@ -85,7 +85,7 @@ class DeploymentsPane(Pane):
     live_traffic = True
     columns: ClassVar[tuple[Column, ...]] = (
         Column("DEPLOYMENT", lambda r: text(r.name), least=10),
-        Column("VERSION", lambda r: text(f"{r.deployment.model}@{r.deployment.version}", ACCENT), least=8),
+        Column("VERSION", lambda r: text(f"{r.deployment.model}@{r.deployment.version}", ACCENT), least=12),
         Column("STATE", lambda r: state(r.deployment.state)),
         Column("SERVED BY", lambda r: text(r.deployment.served_by, MUTED), priority=2),
         Column("TRAFFIC", rate, right=True),
@@ -118,32 +118,40 @@ class DeploymentsPane(Pane):
     def detail(self, workspace: Workspace, row: Any) -> Text:
         page = Page()
         _serving(page, workspace, row.deployment)
+        _lately(page, workspace, row.name)
         if row.deployment.served_by in BEHIND_THE_GATEWAY:
             _workers(page, workspace, row.deployment)
-        _lately(page, workspace, row.name)
         _alerts(page, workspace, row.name)
+        _intervals(page, workspace, row.name)
         return page.text
 
 
 def _serving(page: Page, workspace: Workspace, d: DeploymentRow) -> None:
-    from quarterdeck.deployments.queries import gateway_state, intervals
     from quarterdeck.registry.queries import version
 
-    page.title(d.name, state(d.state)).field("wanted", f"{d.model}@{d.version}", ACCENT)
+    page.title(d.name, state(d.state)).field("serves", f"{d.model}@{d.version}", ACCENT)
     page.field("revision", f"{d.desired_revision} ({d.kind} by {d.changed_by}, {moment(d.changed_at)})")
-    page.field("reason", d.reason)
-    served = intervals(workspace, d.name)
-    now = served[-1] if served else None
-    page.field("serves", f"v{now.version} since {moment(now.start)}" if now else "nothing that was proved")
-    page.field("served by", SERVED_BY[d.served_by])
+    page.field("reason", d.reason).field("served by", SERVED_BY[d.served_by])
     if d.served_by in BEHIND_THE_GATEWAY:
-        gateway = gateway_state(workspace)
-        where = f"http://{gateway.host}:{gateway.port}/v2/models/{d.name}/infer" if gateway.alive else None
-        page.field("answers at", where or "no gateway runs: `quarterdeck up` starts one", "" if where else BAD)
+        page.field("answers at", _address(workspace, d.name))
     page.field("runtime", version(workspace, d.model, d.version).runtime)
     page.field("protected", "yes: asks for name and reason" if d.protected else "no")
+
+
+def _address(workspace: Workspace, name: str) -> Text:
+    from quarterdeck.deployments.queries import gateway_state
+
+    gateway = gateway_state(workspace)
+    if not gateway.alive:
+        return text("no gateway runs: `quarterdeck up` starts one", BAD)
+    return text(f"http://{gateway.host}:{gateway.port} /v2/models/{name}/infer")
+
+
+def _intervals(page: Page, workspace: Workspace, name: str) -> None:
+    from quarterdeck.deployments.queries import intervals
+
     page.heading("Served")
-    for span in reversed(served[-5:]):
+    for span in reversed(intervals(workspace, name)[-8:]):
         end = moment(span.end) if span.end else "now"
         page.line(f"v{span.version:<4} revision {span.revision:<4} {moment(span.start)} to {end}")
 
@@ -168,7 +176,9 @@ def _lately(page: Page, workspace: Workspace, name: str) -> None:
 
     t = traffic(workspace, name, workspace.now() - LATELY)
     newest = recent(workspace, name, 1)
-    page.heading("Last 5 minutes").field("predictions", number(t.requests)).field("latency", _latency(t))
+    page.heading("Last 5 minutes").field("predictions", f"{t.requests:,}, {number(t.per_second)}/s").field(
+        "latency", _latency(t)
+    )
     page.field("by version", "  ".join(f"v{v}: {n:,}" for v, n in sorted(t.versions.items())))
     counts = ", ".join(f"{n:,} {reason}" for reason, n in t.unanswered.items())
     page.field("errors", counts or "none", BAD if counts else "")

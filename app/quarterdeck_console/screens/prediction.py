@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from quarterdeck_console.formatting import Page, clean, day, duration, moment, number
+from quarterdeck_console.formatting import Page, clean, day, moment, number
 from quarterdeck_console.themes import ACCENT, MUTED, WARN
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class PredictionPage:
             row = prediction(workspace, self._deployment, self._row.id, at=self._row.event_time)
         except NotFoundError:  # it was too old to be kept any longer, and stays on the screen
             row = self._row
-        return described(workspace, self._deployment, row, self._explained or "explaining ...")
+        return described(workspace, self._deployment, row, self._explained or "Explaining ...")
 
     def explain(self, workspace: Workspace) -> Text:
         """The same with its explanation, or the reason why there is none. It takes seconds the first time."""
@@ -70,18 +71,21 @@ def described(
         page.field("probability", "   ".join(f"{clean(name)} {number(share)}" for name, share in pairs))
     page.field("label", number(row.label) or "not known yet").field("id", row.id).field("key", row.key)
     page.field("received", moment(row.received_at)).field("event time", day(row.event_time))
-    page.field("latency", duration(row.latency_ms / 1000) if row.latency_ms else "not known")
+    page.field("latency", f"{row.latency_ms:.2f} ms" if row.latency_ms else "not known")
     if row.probe:
         page.field("probe", "the gateway sent it to itself; monitors leave it out")
-    page.heading("Inputs")
     if explained is None or isinstance(explained, str):
-        _inputs(page, [(given, None) for given in found.inputs], 0.0)
+        page.heading("Inputs")
+        _inputs(page, found.inputs)
         if explained:
             page.line("").line(explained, MUTED)
     else:
+        told = explained.explanation
+        page.heading(
+            f"{clean(told.outcome)}: {number(told.answer)}, and {number(told.average)} on average".capitalize()
+        )
         by_name = {given.name: given for given in found.inputs}
-        ranked = [(by_name[told.feature], told) for told in explained.explanation.influences]
-        _inputs(page, ranked, max((abs(told.influence) for _, told in ranked), default=0.0))
+        _inputs(page, [by_name[one.feature] for one in told.influences], told.influences)
         _told(page, explained)
     return page.text
 
@@ -92,16 +96,21 @@ def _answered_by(found: Inspection) -> str:
     return f"{clean(found.target or 'prediction')} by {clean(found.model)}@{row.version}{revision}, {row.variant}"
 
 
-def _inputs(page: Page, rows: Sequence[tuple[Input, Influence | None]], largest: float) -> None:
-    """A line for each input: its name, its value, where that lies in the reference, and what it did."""
-    titles = ("INPUT", "VALUE", "IN REFERENCE", "INFLUENCE" if largest else "")
-    cells = [(given.name, _value(given.value), given.position.words if given.position else "") for given, _ in rows]
-    widths = [min(max(len(clean(line[i])) for line in [titles, *cells]), most) for i, most in enumerate(WIDEST)]
-    page.line(Text("  ").join([_cell(title, width) for title, width in zip(titles, [*widths, 9], strict=True)]), MUTED)
-    for line, (_, told) in zip(cells, rows, strict=True):
+def _inputs(page: Page, inputs: Sequence[Input], influences: Sequence[Influence] = ()) -> None:
+    """A line for each input: its name, its value, where that lies in the reference; and what it did."""
+    titles = ("INPUT", "VALUE", "IN REFERENCE")
+    cells = [(one.name, _value(one.value), one.position.words if one.position else "") for one in inputs]
+    widths = [min(max(len(clean(line[i])) for line in (titles, *cells)), most) for i, most in enumerate(WIDEST)]
+    blank = Text("  ")
+    head = [_cell(title, width) for title, width in zip(titles, widths, strict=True)]
+    page.line(Text(blank.join([*head, Text("INFLUENCE")] if influences else head).plain.rstrip(), MUTED))
+    largest = max((abs(told.influence) for told in influences), default=0.0)
+    for line, told in zip_longest(cells, influences):
         parts = [_cell(words, width) for words, width in zip(line, widths, strict=True)]
         parts[2].stylize(MUTED)
-        page.line(Text("  ").join([*parts, *([_influence(told, largest)] if told else [])]))
+        if told is None:
+            parts[2].rstrip()
+        page.line(blank.join([*parts, _influence(told, largest)] if told else parts))
 
 
 def _cell(words: str, width: int) -> Text:
@@ -126,9 +135,8 @@ def _influence(told: Influence, largest: float) -> Text:
 
 
 def _told(page: Page, explained: Explained) -> None:
-    told = explained.explanation
-    page.heading("Explanation").field("explained", f"{told.outcome}: {number(told.answer)}")
-    page.field("on average", f"{number(told.average)} over {told.rows} rows of the reference")
+    page.line("")
+    page.field("on average", f"over {explained.explanation.rows} rows drawn from the reference")
     if explained.differs:
         page.field("but", explained.differs, WARN)
     page.field("influence", explained.definition).field("is not", explained.limits, MUTED)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from quarterdeck_console.widgets.table import Row
 
 WHAT = "an id, a key of your own, or a time such as 2026-01-05, 2026-01-05T12:00 or 2026-01-05..2026-01-07"
+LONGEST = 16
+"""Characters of an id or a key in the crumbs."""
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -43,8 +45,7 @@ class PredictionsPane(Pane):
         Column("SCORE", lambda r: text(number(r.probabilities[-1]) if r.probabilities else ""), right=True, priority=2),
         Column("LABEL", lambda r: _label(r)),
         Column("MS", lambda r: text(f"{r.latency_ms:.2f}" if r.latency_ms else ""), right=True, priority=4),
-        Column("KEY", lambda r: text(r.key, MUTED), priority=2, least=8),
-        Column("ID", lambda r: text(r.id, MUTED), priority=5, least=8),
+        Column("KEY OR ID", lambda r: text(r.key or r.id, MUTED), priority=2, least=8),
         Column("", lambda r: text("probe" if r.probe else " ", MUTED), priority=4),
     )
 
@@ -75,7 +76,8 @@ class PredictionsPane(Pane):
 
     def enter(self, row: Any) -> TextPage:
         page = PredictionPage(self._deployment, row)
-        return TextPage(str(row.key or row.id), page.read, page.explain)
+        name = str(row.key or row.id)
+        return TextPage(name if len(name) <= LONGEST else f"{name[:LONGEST]}…", page.read, page.explain)
 
     def rollback_target(self, workspace: Workspace, row: Any) -> RollbackTarget:
         return RollbackTarget(self._deployment)

@@ -40,7 +40,7 @@ def position(profile: Mapping[str, Any], value: Any) -> Position:
         return Position(f"{share:.1%} of the rows", share=share)
     if len(counts) < MOST_CATEGORIES:
         return Position("never seen", share=0.0)
-    return Position(f"not among the {MOST_CATEGORIES} most frequent")
+    return Position(f"rarer than the top {MOST_CATEGORIES}")
 
 
 def _of_number(quantiles: Sequence[float] | None, value: float) -> Position:
@@ -49,7 +49,7 @@ def _of_number(quantiles: Sequence[float] | None, value: float) -> Position:
     if value < quantiles[0]:
         return Position(f"below the least, {quantiles[0]:.4g}", 0.0, 0.0)
     if value > quantiles[-1]:
-        return Position(f"above the greatest, {quantiles[-1]:.4g}", 100.0, 100.0)
+        return Position(f"above the most, {quantiles[-1]:.4g}", 100.0, 100.0)
     low = _percentile(quantiles, value, bisect_left(quantiles, value))
     high = _percentile(quantiles, value, bisect_right(quantiles, value) - 1)
     words = f"percentile {low:.0f}" if f"{low:.0f}" == f"{high:.0f}" else f"percentiles {low:.0f} to {high:.0f}"
