@@ -97,6 +97,9 @@ class ConsoleScreen(Frame):
     def on_view_ready(self, message: View.Ready) -> None:
         self._entered()
 
+    def on_view_renamed(self, message: View.Renamed) -> None:
+        self._draw_foot()
+
     def _entered(self) -> None:
         typing = any(prompt.display for prompt in self.query(Prompt))
         if self.view.stands and not (self.asking or typing):

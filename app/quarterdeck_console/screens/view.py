@@ -23,6 +23,9 @@ class View(Widget):
     class Ready(Message):
         """The view stands and can take the keyboard."""
 
+    class Renamed(Message):
+        """The crumb reads differently now."""
+
     @property
     def crumb(self) -> str:
         return ""

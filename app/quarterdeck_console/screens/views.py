@@ -47,7 +47,7 @@ class TableView(View):
         self._rows_reader, self._detail_reader, self._news_reader = Reader(self), Reader(self), Reader(self)
         self.live_traffic = pane.live_traffic
         self.table = Table(pane.columns, empty=pane.empty, follow=pane.newest_first, id="table")
-        self._behind = False
+        self._held = self._behind = False
         self._detail = TextView(id="detail", focusable=False)
         self._news = None if pane.name == "audit" else news_table()
 
@@ -60,7 +60,7 @@ class TableView(View):
 
     @property
     def crumb(self) -> str:
-        return self._pane.crumb
+        return f"{self._pane.crumb} (held: g follows)" if self._held else self._pane.crumb
 
     @property
     def keys(self) -> Sequence[Key]:
@@ -94,8 +94,8 @@ class TableView(View):
 
     def catch_up(self) -> None:
         # Rows that move on while somebody walks through them would be gone before they are read.
-        self._behind = self._pane.newest_first and not self.table.at_top
-        if self._behind:
+        self._behind = self._held
+        if self._held:
             self._read_news()
         else:
             self.reload()
@@ -120,7 +120,10 @@ class TableView(View):
     def on_table_highlighted(self, message: Table.Highlighted) -> None:
         message.stop()
         self._describe(message.row)
-        if self._pane.newest_first and self.table.at_top and (self._behind or self._limit > PAGE_ROWS):
+        held, self._held = self._held, self._pane.newest_first and not self.table.at_top
+        if held != self._held:
+            self.post_message(self.Renamed())
+        if held and not self._held and (self._behind or self._limit > PAGE_ROWS):
             self._limit = PAGE_ROWS
             self.reload()
 
