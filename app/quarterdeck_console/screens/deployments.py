@@ -280,7 +280,8 @@ class RevisionsPane(Pane):
 def _answered(page: Page, workspace: Workspace, name: str, row: RevisionRow) -> None:
     from quarterdeck.traffic.queries import latency_p95, requests_by_revision, unanswered
 
-    page.heading("Answered").field("predictions", number(requests_by_revision(workspace, name).get(row.number, 0)))
+    count = requests_by_revision(workspace, name, only=row.number).get(row.number, 0)
+    page.heading("Answered").field("predictions", number(count))
     page.field("p95", _ms(latency_p95(workspace, name, row.number, since=row.created_at, until=row.replaced_at)))
     counts = ", ".join(f"{n:,} {reason}" for reason, n in unanswered(workspace, name, row.number).items())
     page.field("errors", counts or "none", BAD if counts else "")

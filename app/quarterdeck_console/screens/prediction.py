@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WIDEST = (18, 14, 22)
 """Columns of names, values and places in the reference: together they leave room for the influence on 80."""
+BESIDE = (15, 10, 22)
+"""The same in the detail beside a table."""
 BAR = 6
 
 
@@ -76,7 +78,7 @@ def described(
         page.field("probe", "the gateway sent it to itself; monitors leave it out")
     if explained is None or isinstance(explained, str):
         page.heading("Inputs")
-        _inputs(page, found.inputs)
+        _inputs(page, found.inputs, widest=WIDEST if explained else BESIDE)
         if explained:
             page.line("").line(explained, MUTED)
     else:
@@ -96,11 +98,17 @@ def _answered_by(found: Inspection) -> str:
     return f"{clean(found.target or 'prediction')} by {clean(found.model)}@{row.version}{revision}, {row.variant}"
 
 
-def _inputs(page: Page, inputs: Sequence[Input], influences: Sequence[Influence] = ()) -> None:
+def _inputs(
+    page: Page,
+    inputs: Sequence[Input],
+    influences: Sequence[Influence] = (),
+    *,
+    widest: tuple[int, int, int] = WIDEST,
+) -> None:
     """A line for each input: its name, its value, where that lies in the reference; and what it did."""
     titles = ("INPUT", "VALUE", "IN REFERENCE")
     cells = [(one.name, _value(one.value), one.position.words if one.position else "") for one in inputs]
-    widths = [min(max(len(clean(line[i])) for line in (titles, *cells)), most) for i, most in enumerate(WIDEST)]
+    widths = [min(max(len(clean(line[i])) for line in (titles, *cells)), most) for i, most in enumerate(widest)]
     blank = Text("  ")
     head = [_cell(title, width) for title, width in zip(titles, widths, strict=True)]
     page.line(Text(blank.join([*head, Text("INFLUENCE")] if influences else head).plain.rstrip(), MUTED))

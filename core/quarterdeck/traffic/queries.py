@@ -140,18 +140,19 @@ def sparkline(workspace: Workspace, deployment: str, since: datetime, until: dat
     return counts
 
 
-def requests_by_revision(workspace: Workspace, deployment: str) -> dict[int, int]:
-    """How many predictions each revision has answered, probes not counted."""
-    sql = """
+def requests_by_revision(workspace: Workspace, deployment: str, *, only: int | None = None) -> dict[int, int]:
+    """How many predictions each revision has answered, probes not counted; `only` one of them, for a shorter count."""
+    which = "revision IS NOT NULL" if only is None else "revision = :only"
+    sql = f"""
         SELECT revision, count(*) AS n FROM prediction
-        WHERE deployment = :deployment AND revision IS NOT NULL AND NOT probe GROUP BY revision
+        WHERE deployment = :deployment AND {which} AND NOT probe GROUP BY revision
     """
     with workspace.traffic.read() as tx:
-        rows = rows_as_dicts(tx.connection(), sql, deployment=deployment)
+        rows = rows_as_dicts(tx.connection(), sql, deployment=deployment, **({} if only is None else {"only": only}))
         moved = segments.find(tx, deployment, "1")
     counts = Counter({row["revision"]: row["n"] for row in rows})
     for segment in moved:
-        counts.update(segment.revisions)
+        counts.update({number: n for number, n in segment.revisions.items() if only in (None, number)})
     return dict(counts)
 
 

@@ -76,6 +76,7 @@ def all_reads(workspace: Workspace, moments: Sequence[datetime]) -> dict[str, An
     for name in ("payments", "churn"):
         answers[f"{name} edges"] = watermark(workspace, name), first_event(workspace, name)
         answers[f"{name} revisions"] = requests_by_revision(workspace, name)
+        answers[f"{name} revision"] = requests_by_revision(workspace, name, only=2)
         for limit in (1, 3, 1000):
             answers[f"{name} recent {limit}"] = repr(recent(workspace, name, limit))
             answers[f"{name} newest {limit}"] = repr(newest_window(workspace, name, 1, limit))

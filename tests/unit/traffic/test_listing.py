@@ -10,7 +10,7 @@ import pytest
 from quarterdeck.errors import NotFoundError
 from quarterdeck.traffic import compaction, parquet
 from quarterdeck.traffic.compaction import compact
-from quarterdeck.traffic.queries import Sought, prediction, recent, traffic
+from quarterdeck.traffic.queries import Sought, prediction, recent, requests_by_revision, traffic
 from quarterdeck.traffic.recording import add_labels, record, record_unanswered
 from quarterdeck.workspace import Workspace
 from tests.unit.traffic.stories import HOUR, START, set_clock
@@ -105,3 +105,9 @@ def test_errors_are_counted_by_reason_since_a_moment(day: Workspace) -> None:
     assert traffic(day, "payments", START + 29 * HOUR).unanswered == {"overload": 1, "rejected": 5}
     assert traffic(day, "payments", START).unanswered == {"overload": 1, "rejected": 10}
     assert traffic(day, "payments", START + 48 * HOUR).unanswered == {}
+
+
+def test_the_predictions_of_one_revision_are_counted_like_those_of_all(day: Workspace) -> None:
+    assert requests_by_revision(day, "payments") == {1: 24, 2: 24}
+    assert requests_by_revision(day, "payments", only=2) == {2: 24}
+    assert requests_by_revision(day, "payments", only=9) == {}
