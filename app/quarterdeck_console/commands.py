@@ -24,7 +24,7 @@ WRITES = {
 }
 """Commands that write, and how each is said; all of them ask first."""
 
-_OTHERS = (*WRITES, "open", "help", "q", "quit")
+_OTHERS = (*WRITES, "open", "find", "help", "q", "quit")
 _HELD = ("schedule/", "pipeline/")
 _TAKE_ROWS: dict[str, tuple[str, ...]] = {"open": ("",), "pause": _HELD, "resume": _HELD}
 """Commands that take a reference, and which ones."""
@@ -78,6 +78,14 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Find:
+    """Look for predictions of the deployment under the cursor."""
+
+    words: str
+    """An id, a key or a time."""
+
+
+@dataclass(frozen=True, slots=True)
 class Quit:
     """Leave the console."""
 
@@ -94,7 +102,7 @@ class Unknown:
     words: str
 
 
-Command = Go | Freeze | Thaw | Pause | Resume | Quit | Help | Unknown
+Command = Go | Find | Freeze | Thaw | Pause | Resume | Quit | Help | Unknown
 
 
 def place_of(reference: str) -> Go | Unknown:
@@ -123,6 +131,8 @@ def parse(words: str) -> Command:
         return Help()
     if word in WRITES:
         return _write(word, rest)
+    if word == "find":
+        return Find(words.split(maxsplit=1)[1].strip()) if rest else Unknown("Find what? Write `:find ID|KEY|TIME`.")
     if word == "open":
         return place_of(rest[0]) if rest else Unknown("Open what? Write `:open alert/3`.")
     if word in _BY_WORD:

@@ -83,6 +83,7 @@ CONSOLE = (
         "logs",
         "the log of the row's run or job, or of a schedule's newest job, followed as it grows",
     ),
+    Key("row.predictions", "v", "predictions", "predictions", "the predictions of the row's deployment, newest first"),
     Key("row.copy", "c", "copy", "copy id", "send the row's id to the terminal's clipboard"),
     Key("row.refresh", "r", "reload", "refresh", "read again now"),
     Key("write.roll_back", "R", "roll_back", "roll back", "plan a rollback of the row's deployment"),

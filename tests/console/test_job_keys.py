@@ -10,7 +10,7 @@ from quarterdeck.pipelines.pausing import pauses
 from quarterdeck.runner.job import Job, JobState
 from quarterdeck.runner.queries import job
 from quarterdeck.workspace import Workspace
-from quarterdeck_console.screens.views import LogView
+from quarterdeck_console.screens.log_view import LogView
 from tests.console.board_seeding import make_job
 from tests.console.conftest import Console
 from tests.console.driving import answer, console_of, current, go, said, settled, strip_of, words

@@ -16,6 +16,7 @@ from quarterdeck_console.cli import (
     monitoring,
     operations,
     pipelines,
+    predictions,
     registry,
     schedules,
     session,
@@ -33,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data_app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True)
-predictions_app = typer.Typer(help="Predictions of models that are served elsewhere.", no_args_is_help=True)
+predictions_app = typer.Typer(help="Recorded predictions.", no_args_is_help=True)
 label_app = typer.Typer(help="The truth, when it arrives.", no_args_is_help=True)
 monitor_app = typer.Typer(help="Monitors.", no_args_is_help=True)
 audit_app = typer.Typer(help="The event log.", no_args_is_help=True)
@@ -66,12 +67,14 @@ app.command("deploy")(delivery.deploy)
 app.command("rollback")(delivery.rollback)
 app.command("undo")(delivery.undo)
 app.command("history")(delivery.history)
+app.command("explain")(predictions.explain)
 app.command("alerts")(monitoring.alerts)
 app.command("ack")(monitoring.ack)
 app.command("report")(monitoring.report)
 data_app.command("add")(data.add)
 data_app.command("list")(data.list_versions)
 predictions_app.command("add")(delivery.add_predictions)
+predictions_app.command("list")(predictions.list_predictions)
 label_app.command("add")(delivery.add_labels)
 monitor_app.command("run")(monitoring.run)
 audit_app.command("verify")(workspace.verify)

@@ -74,6 +74,9 @@ class AlertsPane(Pane):
     def alert(self, row: Any) -> int | None:
         return int(row.id)
 
+    def deployment(self, row: Any) -> str | None:
+        return None if row is None else str(row.deployment)
+
     def rollback_target(self, workspace: Workspace, row: Any) -> RollbackTarget:
         return RollbackTarget(row.deployment, alert=row.id)
 

@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from quarterdeck_console import commands
 from quarterdeck_console.keymap import CONSOLE, bindings
-from quarterdeck_console.screens import help, writes
+from quarterdeck_console.screens import help, predictions, writes
 from quarterdeck_console.screens.frame import Frame
 from quarterdeck_console.screens.job_text import ELAPSED_STEP
 from quarterdeck_console.screens.jobs import JobsPane
@@ -20,7 +20,8 @@ from quarterdeck_console.screens.pane import LogPage, Pane, RollbackTarget, Text
 from quarterdeck_console.screens.panes import make_pane
 from quarterdeck_console.screens.pulse import PulseView
 from quarterdeck_console.screens.trail import Trail
-from quarterdeck_console.screens.views import TableView, View, view_of
+from quarterdeck_console.screens.view import View
+from quarterdeck_console.screens.views import TableView, view_of
 from quarterdeck_console.widgets.confirm import ConfirmStrip
 from quarterdeck_console.widgets.footer import Crumbs, Footer
 from quarterdeck_console.widgets.prompt import Prompt
@@ -59,11 +60,11 @@ class ConsoleScreen(Frame):
 
     def state_changed(self) -> None:
         if self.view.stands:
-            self.view.reload()
+            self.view.catch_up()
 
     def traffic_changed(self) -> None:
         if self.view.live_traffic and self.view.stands:
-            self.view.reload()
+            self.view.catch_up()
 
     def _let_time_pass(self) -> None:
         """Where a job is seen to run, the time that it takes moves on; nothing else is read by the clock."""
@@ -95,6 +96,9 @@ class ConsoleScreen(Frame):
 
     def on_view_ready(self, message: View.Ready) -> None:
         self._entered()
+
+    def on_view_renamed(self, message: View.Renamed) -> None:
+        self._draw_foot()
 
     def _entered(self) -> None:
         typing = any(prompt.display for prompt in self.query(Prompt))
@@ -144,7 +148,7 @@ class ConsoleScreen(Frame):
         elif len(self._stack) > 1:
             self._stack.pop().remove()
             self.view.display = True
-            self.view.reload()
+            self.view.catch_up()
             self._entered()
         elif self._last_key == "q":
             self.app.exit(0)
@@ -221,6 +225,8 @@ class ConsoleScreen(Frame):
                 writes.pause(self, subject, reason)
             case commands.Resume(subject):
                 writes.resume(self, subject)
+            case commands.Find(words):
+                predictions.find(self, self.view.pane, self.view.row, words)
             case commands.Help():
                 self.action_help()
             case commands.Unknown(words):
@@ -254,6 +260,9 @@ class ConsoleScreen(Frame):
             return pane.log(workspace, row.source)
 
         self.console_app.ask_once(find, lambda path: self.enter(LogPage("log", path, find)))
+
+    def action_predictions(self) -> None:
+        predictions.list_newest(self, self.view.pane, self.view.row)
 
     def action_copy(self) -> None:
         if self.view.row is not None:

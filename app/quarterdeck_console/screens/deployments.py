@@ -1,4 +1,4 @@
-"""Pane 5: deployments, their revisions, and the predictions they answered."""
+"""Pane 5: deployments of every kind, and their revisions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 
-from quarterdeck_console.formatting import Page, clean, day, duration, moment, number, state, text
-from quarterdeck_console.screens.pane import Pane, RollbackTarget, TextPage
+from quarterdeck_console.formatting import Page, clean, duration, moment, number, state, text
+from quarterdeck_console.screens.pane import Pane, RollbackTarget
+from quarterdeck_console.screens.predictions import PredictionsPane
 from quarterdeck_console.themes import ACCENT, BAD, GOOD, MUTED, WARN
 from quarterdeck_console.widgets.table import Column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quarterdeck.deployments.rows import DeploymentRow
+    from quarterdeck.deployments.rows import DeploymentRow, RevisionRow
     from quarterdeck.traffic.queries import TrafficRow
     from quarterdeck.workspace import Workspace
 
 TRAFFIC_SINCE = timedelta(seconds=60)
+LATELY = timedelta(minutes=5)
+SERVED_BY = {
+    "gateway": "the gateway",
+    "process": "a process of its own, behind the gateway",
+    "external": "a system elsewhere, which reports its predictions",
+    "batch": "nobody at any time: `quarterdeck score` writes its predictions",
+}
+BEHIND_THE_GATEWAY = frozenset({"gateway", "process"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +72,32 @@ class DeploymentsPane(Pane):
         "quarterdeck deploy NAME --model MODEL --version N   serves a registered version\n"
         "quarterdeck adopt model.skops --sample rows.csv     brings one from elsewhere"
     )
-    keys = ("move.enter", "write.roll_back", "write.undo", "row.describe", "go.filter", "go.command", "go.help")
+    keys = (
+        "move.enter",
+        "row.predictions",
+        "write.roll_back",
+        "write.undo",
+        "row.describe",
+        "go.filter",
+        "go.command",
+        "go.help",
+    )
     live_traffic = True
     columns: ClassVar[tuple[Column, ...]] = (
         Column("DEPLOYMENT", lambda r: text(r.name), least=10),
-        Column("VERSION", lambda r: text(f"{r.deployment.model}@{r.deployment.version}", ACCENT), least=8),
+        Column("VERSION", lambda r: text(f"{r.deployment.model}@{r.deployment.version}", ACCENT), least=12),
         Column("STATE", lambda r: state(r.deployment.state)),
-        Column("REV", lambda r: text(r.deployment.desired_revision), right=True, priority=2),
-        Column("LAST CHANGE", lambda r: text(r.deployment.kind), priority=2),
-        Column("AT", changed),
-        Column("BY", lambda r: text(r.deployment.changed_by, MUTED), priority=3),
+        Column("SERVED BY", lambda r: text(r.deployment.served_by, MUTED), priority=2),
         Column("TRAFFIC", rate, right=True),
-        Column("P95", lambda r: text(_ms(r.traffic.p95_ms)), right=True, priority=3),
-        Column("SERVED BY", lambda r: text(r.deployment.served_by, MUTED), priority=5),
-        Column("", lambda r: text("protected" if r.deployment.protected else " ", WARN), priority=4),
+        Column("P95", lambda r: text(_ms(r.traffic.p95_ms)), right=True, priority=2),
+        Column("ERRORS", lambda r: _errors(r), right=True, priority=2),
+        Column("SINCE", changed, priority=3),
+        Column("REV", lambda r: text(r.deployment.desired_revision), right=True, priority=4),
+        Column("LAST CHANGE", lambda r: text(r.deployment.kind), priority=5),
+        Column("BY", lambda r: text(r.deployment.changed_by, MUTED), priority=6),
+        Column("P50", lambda r: text(_ms(r.traffic.p50_ms)), right=True, priority=7),
+        Column("P99", lambda r: text(_ms(r.traffic.p99_ms)), right=True, priority=7),
+        Column("", lambda r: text("protected" if r.deployment.protected else " ", WARN), priority=6),
     )
 
     def read(self, workspace: Workspace, limit: int) -> Sequence[Served]:
@@ -85,53 +106,112 @@ class DeploymentsPane(Pane):
     def key(self, row: Any) -> str:
         return f"deployment/{row.name}"
 
+    def deployment(self, row: Any) -> str | None:
+        return None if row is None else str(row.name)
+
     def enter(self, row: Any) -> Pane:
-        return RevisionsPane(row.name)
+        return RevisionsPane(row.name, by_version=row.deployment.served_by not in BEHIND_THE_GATEWAY)
 
     def rollback_target(self, workspace: Workspace, row: Any) -> RollbackTarget:
         return RollbackTarget(row.name)
 
     def detail(self, workspace: Workspace, row: Any) -> Text:
-        from quarterdeck.deployments.queries import gateway_state, intervals
-        from quarterdeck.monitoring.queries import alerts
-
-        d, t = row.deployment, row.traffic
-        page = Page().title(d.name, state(d.state)).field("serves", f"{d.model}@{d.version}", ACCENT)
-        page.field("revision", f"{d.desired_revision} ({d.kind} by {d.changed_by}, {moment(d.changed_at)})")
-        page.field("reason", d.reason)
-        page.field("protected", "yes: asks for name and reason" if d.protected else "no")
-        gateway = gateway_state(workspace)
-        where = (
-            f"{workspace.settings.gateway.scheme}://{gateway.host}:{gateway.port}/v2/models/{d.name}/infer"
-            if gateway.alive
-            else None
-        )
-        if d.served_by == "external":
-            page.field("served by", "a system elsewhere, which reports its predictions")
-        else:
-            page.field("answers at", where or "no gateway runs: `quarterdeck up` starts one", "" if where else BAD)
-        page.heading("Last minute")
-        page.field("predictions", number(t.requests)).field("latency", _latency(t))
-        page.field("by version", "  ".join(f"v{v}: {n:,}" for v, n in sorted(t.versions.items())))
-        page.field("unrecorded", number(t.unrecorded), BAD if t.unrecorded else "")
-        page.heading("Open alerts")
-        found = alerts(workspace, deployment=d.name)
-        for alert in found:
-            page.line(Text.assemble(state(alert.severity), f"  {clean(alert.summary)}"))
-        if not found:
-            page.line("None.", GOOD)
-        page.heading("Served")
-        for span in reversed(intervals(workspace, d.name)[-8:]):
-            end = moment(span.end) if span.end else "now"
-            page.line(f"v{span.version:<4} revision {span.revision:<4} {moment(span.start)} to {end}")
+        page = Page()
+        _serving(page, workspace, row.deployment)
+        _lately(page, workspace, row.name)
+        if row.deployment.served_by in BEHIND_THE_GATEWAY:
+            _workers(page, workspace, row.deployment)
+        _alerts(page, workspace, row.name)
+        _intervals(page, workspace, row.name)
         return page.text
+
+
+def _serving(page: Page, workspace: Workspace, d: DeploymentRow) -> None:
+    from quarterdeck.registry.queries import version
+
+    page.title(d.name, state(d.state)).field("serves", f"{d.model}@{d.version}", ACCENT)
+    page.field("revision", f"{d.desired_revision} ({d.kind} by {d.changed_by}, {moment(d.changed_at)})")
+    page.field("reason", d.reason).field("served by", SERVED_BY[d.served_by])
+    if d.served_by in BEHIND_THE_GATEWAY:
+        page.field("answers at", _address(workspace, d.name))
+    page.field("runtime", version(workspace, d.model, d.version).runtime)
+    page.field("protected", "yes: asks for name and reason" if d.protected else "no")
+
+
+def _address(workspace: Workspace, name: str) -> Text:
+    from quarterdeck.deployments.queries import gateway_state
+
+    gateway = gateway_state(workspace)
+    if not gateway.alive:
+        return text("no gateway runs: `quarterdeck up` starts one", BAD)
+    base = f"{workspace.settings.gateway.scheme}://{gateway.host}:{gateway.port}"
+    return text(f"{base} /v2/models/{name}/infer")
+
+
+def _intervals(page: Page, workspace: Workspace, name: str) -> None:
+    from quarterdeck.deployments.queries import intervals
+
+    page.heading("Served")
+    for span in reversed(intervals(workspace, name)[-8:]):
+        end = moment(span.end) if span.end else "now"
+        page.line(f"v{span.version:<4} revision {span.revision:<4} {moment(span.start)} to {end}")
+
+
+def _workers(page: Page, workspace: Workspace, d: DeploymentRow) -> None:
+    from quarterdeck.deployments.observation import observed_revisions
+
+    page.heading("Gateway workers")
+    found = observed_revisions(workspace, d.name)
+    for worker in found:
+        behind = worker.revision != d.desired_revision
+        seen = f"revision {worker.revision} since {moment(worker.since)}" if worker.revision else "nothing proved yet"
+        page.field(f"worker {worker.slot}", seen, WARN if behind else GOOD)
+        if worker.error:
+            page.field("", f"cannot serve revision {d.desired_revision}: {worker.error}", BAD)
+    if not found:
+        page.line("None is alive.", MUTED)
+
+
+def _lately(page: Page, workspace: Workspace, name: str) -> None:
+    from quarterdeck.traffic.queries import recent, traffic
+
+    t = traffic(workspace, name, workspace.now() - LATELY)
+    newest = recent(workspace, name, 1)
+    page.heading("Last 5 minutes").field("predictions", f"{t.requests:,}, {number(t.per_second)}/s").field(
+        "latency", _latency(t)
+    )
+    page.field("by version", "  ".join(f"v{v}: {n:,}" for v, n in sorted(t.versions.items())))
+    counts = ", ".join(f"{n:,} {reason}" for reason, n in t.unanswered.items())
+    page.field("errors", counts or "none", BAD if counts else "")
+    page.field("unrecorded", number(t.unrecorded), BAD if t.unrecorded else "")
+    page.field("newest", moment(newest[0].received_at) if newest else "none is recorded")
+
+
+def _alerts(page: Page, workspace: Workspace, name: str) -> None:
+    from quarterdeck.monitoring.queries import alerts
+
+    page.heading("Open alerts")
+    found = alerts(workspace, deployment=name)
+    for alert in found:
+        page.line(Text.assemble(state(alert.severity), f"  {clean(alert.summary)}"))
+    if not found:
+        page.line("None.", GOOD)
 
 
 class RevisionsPane(Pane):
     name = "revisions"
     title = "Revisions"
     empty = "No revisions."
-    keys = ("move.enter", "write.roll_back", "write.undo", "row.describe", "go.back", "go.help")
+    keys = (
+        "move.enter",
+        "row.predictions",
+        "write.roll_back",
+        "write.undo",
+        "row.describe",
+        "go.back",
+        "go.command",
+        "go.help",
+    )
     columns = (
         Column("REV", lambda r: text(r.number), right=True),
         Column("VERSION", lambda r: text(f"v{r.version}", ACCENT)),
@@ -147,8 +227,10 @@ class RevisionsPane(Pane):
         Column("REASON", lambda r: text(r.reason or " ", MUTED), priority=2, least=10),
     )
 
-    def __init__(self, deployment: str) -> None:
+    def __init__(self, deployment: str, *, by_version: bool = False) -> None:
+        """`by_version`: predictions name the version that answered, and no revision."""
         self._deployment = deployment
+        self._by_version = by_version
 
     @property
     def crumb(self) -> str:
@@ -162,8 +244,13 @@ class RevisionsPane(Pane):
     def key(self, row: Any) -> str:
         return f"deployment/{self._deployment}@{row.number}"
 
+    def deployment(self, row: Any) -> str | None:
+        return self._deployment
+
     def enter(self, row: Any) -> Pane:
-        return PredictionsPane(self._deployment)
+        if self._by_version:
+            return PredictionsPane(self._deployment, version=row.version)
+        return PredictionsPane(self._deployment, revision=row.number)
 
     def rollback_target(self, workspace: Workspace, row: Any) -> RollbackTarget:
         return RollbackTarget(self._deployment, revision=None if row.desired else row.number)
@@ -179,6 +266,7 @@ class RevisionsPane(Pane):
         )
         if row.goes_back_to:
             page.field("repeats", f"revision {row.goes_back_to}")
+        _answered(page, workspace, self._deployment, row)
         if row.operation:
             done = operation(workspace, row.operation)
             page.heading("Proofs").field("took", duration(done.milliseconds / 1000) if done.milliseconds else None)
@@ -190,68 +278,19 @@ class RevisionsPane(Pane):
         return page.text
 
 
-class PredictionsPane(Pane):
-    name = "predictions"
-    title = "Predictions"
-    empty = "No predictions recorded yet."
-    keys = ("move.enter", "row.raw", "go.filter", "go.back", "go.help")
-    live_traffic = True
-    columns = (
-        Column("RECEIVED", lambda r: text(moment(r.received_at))),
-        Column("EVENT TIME", lambda r: text(day(r.event_time)), priority=3),
-        Column("VERSION", lambda r: text(f"v{r.version}", ACCENT)),
-        Column("PREDICTION", lambda r: text(number(r.prediction))),
-        Column("SCORE", lambda r: text(number(r.probabilities[-1]) if r.probabilities else ""), right=True, priority=2),
-        Column("LABEL", lambda r: _label(r)),
-        Column("MS", lambda r: text(f"{r.latency_ms:.2f}" if r.latency_ms else ""), right=True, priority=3),
-        Column("KEY", lambda r: text(r.key, MUTED), priority=2, least=8),
-        Column("", lambda r: text("probe" if r.probe else " ", MUTED), priority=4),
-    )
+def _answered(page: Page, workspace: Workspace, name: str, row: RevisionRow) -> None:
+    from quarterdeck.traffic.queries import latency_p95, requests_by_revision, unanswered
 
-    def __init__(self, deployment: str) -> None:
-        self._deployment = deployment
-
-    @property
-    def crumb(self) -> str:
-        return "predictions"
-
-    def read(self, workspace: Workspace, limit: int) -> Sequence[Any]:
-        from quarterdeck.traffic.queries import recent
-
-        return recent(workspace, self._deployment, min(limit, 500))
-
-    def key(self, row: Any) -> str:
-        return f"prediction/{row.id}"
-
-    def dim(self, row: Any) -> bool:
-        return bool(row.probe)
-
-    def enter(self, row: Any) -> TextPage:
-        return TextPage(str(row.key or row.id), lambda workspace: self.detail(workspace, row))
-
-    def rollback_target(self, workspace: Workspace, row: Any) -> RollbackTarget:
-        return RollbackTarget(self._deployment)
-
-    def detail(self, workspace: Workspace, row: Any) -> Text:
-        from quarterdeck.deployments.queries import deployments
-        from quarterdeck.registry.queries import version
-
-        model = next(d.model for d in deployments(workspace) if d.name == self._deployment)
-        signature = version(workspace, model, row.version).signature
-        names = [feature["name"] for feature in signature["features"]]
-        page = Page().title(number(row.prediction), f"{model}@{row.version}, revision {row.revision}")
-        page.field("label", number(row.label) or "not known yet").field("id", row.id).field("key", row.key)
-        page.field("received", moment(row.received_at)).field("event time", day(row.event_time))
-        if row.probabilities:
-            page.heading("Probabilities").fields(dict(zip(signature["classes"] or (), row.probabilities, strict=False)))
-        page.heading("Inputs").fields(dict(zip(names, row.inputs, strict=False)))
-        return page.text
+    count = requests_by_revision(workspace, name, only=row.number).get(row.number, 0)
+    page.heading("Answered").field("predictions", number(count))
+    page.field("p95", _ms(latency_p95(workspace, name, row.number, since=row.created_at, until=row.replaced_at)))
+    counts = ", ".join(f"{n:,} {reason}" for reason, n in unanswered(workspace, name, row.number).items())
+    page.field("errors", counts or "none", BAD if counts else "")
 
 
-def _label(row: Any) -> Text:
-    if row.label is None:
-        return text(None)
-    return text(number(row.label), GOOD if row.label == row.prediction else BAD)
+def _errors(row: Served) -> Text:
+    count = sum(row.traffic.unanswered.values())
+    return text(f"{count:,}" if count else "", BAD)
 
 
 def _ms(value: float | None) -> str:

@@ -28,6 +28,9 @@ def text_of(pane: Pane | None) -> Text:
     for name, words in PANES.items():
         page.line(Text.assemble((f"  :{words[0]:<14}", ACCENT), (f"{name}; with a name: that row", MUTED)))
     page.line(Text.assemble(("  :open alert/3  ", ACCENT), ("any row, as pages and webhooks name it", MUTED)))
+    page.line(
+        Text.assemble(("  :find ORDER-7  ", ACCENT), ("predictions of the row's deployment, by id, key or time", MUTED))
+    )
     for said in WRITES.values():
         page.line(Text.assemble((f"  :{said}", BAD)))
     page.line(Text.assemble(("  :q             ", ACCENT), ("quit", MUTED)))

@@ -36,6 +36,8 @@ class TextPage:
 
     name: str
     read: Callable[[Workspace], Text]
+    longer: Callable[[Workspace], Text] | None = None
+    """What takes seconds to find out: its text comes in place of the first, once it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Pane(ABC):
     """Ids of the keys that the footer offers."""
     live_traffic: ClassVar[bool] = False
     """Read again when predictions arrive, not only when the state changes."""
+    newest_first: ClassVar[bool] = False
+    """New rows come on top: they are followed while the cursor stands there, and wait while it is elsewhere."""
 
     @property
     def crumb(self) -> str:
@@ -92,6 +96,10 @@ class Pane(ABC):
     def rollback_target(self, workspace: Workspace, row: Any) -> RollbackTarget | str:
         """What a rollback here would be about, or why there is none. Runs in a thread."""
         return "Nothing to roll back here. R works on a deployment, a revision, a version and an alert."
+
+    def deployment(self, row: Any) -> str | None:
+        """The deployment that the row, None where there is none, is about."""
+        return None
 
     def pipeline(self, row: Any) -> str | None:
         return None

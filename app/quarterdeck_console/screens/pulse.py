@@ -19,7 +19,7 @@ from quarterdeck_console.screens.deployments import DeploymentsPane, Served, rat
 from quarterdeck_console.screens.pane import Pane
 from quarterdeck_console.screens.pipelines import PipelinesPane, next_tick
 from quarterdeck_console.screens.registry import RegistryPane, gate, newest
-from quarterdeck_console.screens.views import View
+from quarterdeck_console.screens.view import View
 from quarterdeck_console.themes import ACCENT, BAD, BUSY, FAINT, MUTED, STRONG, WARN
 from quarterdeck_console.widgets.filter import matcher, nothing_passes
 from quarterdeck_console.widgets.line import Line

@@ -159,7 +159,7 @@ def describe_version(workspace: Workspace, row: VersionRow) -> Text:
 
     page = Page().title(f"{row.model}@{row.number}", state(row.gate))
     page.field("format", f"{row.format}, {row.task}").field("made by", f"{row.created_by}, {moment(row.created_at)}")
-    page.field("run", row.run_id)
+    page.field("runtime", row.runtime).field("run", row.run_id)
     if row.metrics:
         page.heading("Metrics on the holdout").fields(row.metrics)
     if row.gate_checks:

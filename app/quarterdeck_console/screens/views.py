@@ -3,76 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
-from textual.message import Message
-from textual.widget import Widget
+from textual.containers import Horizontal
 
 from quarterdeck_console.keymap import Key, by_id
-from quarterdeck_console.messages import Reported
 from quarterdeck_console.reading import Reader
-from quarterdeck_console.screens.log_tail import LogTail
+from quarterdeck_console.screens.log_view import LogView
 from quarterdeck_console.screens.news import news_table, read_news
 from quarterdeck_console.screens.pane import PAGE_ROWS, LogPage, Pane, TextPage
-from quarterdeck_console.themes import MUTED
+from quarterdeck_console.screens.view import View
 from quarterdeck_console.widgets.filter import matcher, nothing_passes
 from quarterdeck_console.widgets.table import Row, Table
 from quarterdeck_console.widgets.text_view import TextView
 
 if TYPE_CHECKING:
     from quarterdeck.workspace import Workspace
-    from quarterdeck_console.app import QuarterdeckApp
-
-LOG_SECONDS = 0.5
-
-
-class View(Widget):
-    """Fills the body. It is read again when the watcher says that something changed."""
-
-    DEFAULT_CSS = "View { height: 1fr; width: 1fr; }"
-    filter_words = ""
-    stands = False
-    live_traffic = False
-
-    class Ready(Message):
-        """The view stands and can take the keyboard."""
-
-    @property
-    def crumb(self) -> str:
-        return ""
-
-    @property
-    def keys(self) -> Sequence[Key]:
-        return by_id("go.back", "go.command", "go.help")
-
-    @property
-    def pane(self) -> Pane | None:
-        """The pane whose row stands under the cursor."""
-        return None
-
-    @property
-    def row(self) -> Row | None:
-        """The row under the cursor."""
-        return None
-
-    def stand(self) -> None:
-        """The parts are there: fill them, and say so."""
-        self.stands = True
-        self.reload()
-        self.post_message(self.Ready())
-
-    def reload(self) -> None:
-        """Ask for what is shown again."""
-
-    def take_focus(self) -> None:
-        """Put the keyboard where it belongs."""
-
-    def set_filter(self, words: str) -> None:
-        """Show only the rows that match."""
 
 
 class TableView(View):
@@ -98,7 +46,8 @@ class TableView(View):
         self._cursor = cursor
         self._rows_reader, self._detail_reader, self._news_reader = Reader(self), Reader(self), Reader(self)
         self.live_traffic = pane.live_traffic
-        self.table = Table(pane.columns, empty=pane.empty, id="table")
+        self.table = Table(pane.columns, empty=pane.empty, follow=pane.newest_first, id="table")
+        self._held = self._behind = False
         self._detail = TextView(id="detail", focusable=False)
         self._news = None if pane.name == "audit" else news_table()
 
@@ -111,7 +60,7 @@ class TableView(View):
 
     @property
     def crumb(self) -> str:
-        return self._pane.crumb
+        return f"{self._pane.crumb} (held: g follows)" if self._held else self._pane.crumb
 
     @property
     def keys(self) -> Sequence[Key]:
@@ -139,7 +88,19 @@ class TableView(View):
         def read(workspace: Workspace) -> list[Row]:
             return [pane.table_row(row) for row in pane.read(workspace, limit)]
 
+        self._behind = False
         self._rows_reader.ask(limit, read, self._show)
+        self._read_news()
+
+    def catch_up(self) -> None:
+        # Rows that move on while somebody walks through them would be gone before they are read.
+        self._behind = self._held
+        if self._held:
+            self._read_news()
+        else:
+            self.reload()
+
+    def _read_news(self) -> None:
         if self._news is not None and self.is_attached and self.screen.has_class("-tall"):
             self._news_reader.ask("news", read_news, self._news.show)
 
@@ -160,6 +121,12 @@ class TableView(View):
     def on_table_highlighted(self, message: Table.Highlighted) -> None:
         message.stop()
         self._describe(message.row)
+        held, self._held = self._held, self._pane.newest_first and not self.table.at_top
+        if held != self._held:
+            self.post_message(self.Renamed())
+        if held and not self._held and (self._behind or self._limit > PAGE_ROWS):
+            self._limit = PAGE_ROWS
+            self.reload()
 
     def on_table_end_reached(self, message: Table.EndReached) -> None:
         message.stop()
@@ -194,7 +161,7 @@ class PageView(View):
         super().__init__()
         self._page = page
         self._pane, self._row = pane, row
-        self._reader = Reader(self)
+        self._reader, self._longer = Reader(self), Reader(self)
         self._text = TextView(id="text")
 
     def compose(self) -> ComposeResult:
@@ -224,70 +191,12 @@ class PageView(View):
         self.stand()
 
     def reload(self) -> None:
-        self._reader.ask("page", self._page.read, self._text.show)
+        self._reader.ask("page", self._page.read, self._show)
 
-
-class LogView(View):
-    """The end of a log. It is looked at twice a second; nothing is drawn while it does not grow."""
-
-    DEFAULT_CSS = "LogView Vertical { height: 1fr; }"
-
-    def __init__(self, page: LogPage) -> None:
-        super().__init__()
-        self._page = page
-        self._path = page.path
-        self._tail: LogTail | None = None
-        self._finder = Reader(self)
-        self._text = TextView(id="text", follow=True)
-
-    def compose(self) -> ComposeResult:
-        with Vertical():
-            yield self._text
-
-    @property
-    def crumb(self) -> str:
-        return self._page.name
-
-    @property
-    def keys(self) -> Sequence[Key]:
-        return by_id("text.down", "text.first", "text.last", "go.back", "go.help")
-
-    def take_focus(self) -> None:
-        self.screen.set_focus(self._text)
-
-    def on_mount(self) -> None:
-        self.set_interval(LOG_SECONDS, self._look)
-        self.stand()
-
-    def on_unmount(self) -> None:
-        if self._tail is not None:
-            self._tail.close()
-
-    def reload(self) -> None:
-        if self._page.find is not None:
-            self._finder.ask("path", self._page.find, self._found)
-        self._look()
-
-    def _found(self, path: Path | None) -> None:
-        self._path = path or self._path
-        self._look()
-
-    def _look(self) -> None:
-        workspace = cast("QuarterdeckApp", self.app).workspace
-        if self._path is None or workspace is None:
-            self._text.show(Text("No log yet: the job has not started. It appears here when it is written.", MUTED))
-            return
-        if self._tail is None or self._tail.path != self._path:
-            if self._tail is not None:
-                self._tail.close()
-            self._tail = LogTail(self._path, workspace)
-        try:
-            text = self._tail.read()
-        except OSError as error:
-            self.post_message(Reported(f"{self._path} cannot be read: {error.strerror}.", bad=True))
-            return
-        if text is not None:
-            self._text.show(text)
+    def _show(self, text: Text) -> None:
+        self._text.show(text)
+        if self._page.longer is not None:
+            self._longer.ask("longer", self._page.longer, self._text.show)
 
 
 def view_of(page: Pane | TextPage | LogPage, **context: Any) -> View:

@@ -72,9 +72,19 @@ class Table(Widget, can_focus=True):
     class EndReached(Message):
         """The cursor stands on the last row: there may be more to read."""
 
-    def __init__(self, columns: Sequence[Column], *, title: str = "", empty: str = "", id: str | None = None) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        *,
+        title: str = "",
+        empty: str = "",
+        follow: bool = False,
+        id: str | None = None,
+    ) -> None:
+        """`follow` keeps a cursor that stands on the first row there, whichever row that is."""
         super().__init__(id=id)
         self.columns = tuple(columns)
+        self.follow = follow
         self.title = title
         self.empty = empty
         self._filtered = ""
@@ -94,6 +104,11 @@ class Table(Widget, can_focus=True):
         """The row under the cursor."""
         return self.rows[self._index] if self.rows and not self.passive else None
 
+    @property
+    def at_top(self) -> bool:
+        """The cursor stands on the first row, or would if there were one."""
+        return self._index == 0
+
     def show(self, rows: Sequence[Row], *, filtered: str = "") -> None:
         """Put `rows` in place of the ones shown. The cursor stays on its key; only lines that differ are drawn.
 
@@ -105,6 +120,8 @@ class Table(Widget, can_focus=True):
             self.refresh()
         first, self.loaded = not self.loaded, True
         before = self.cursor_key
+        if self.follow and self.at_top and not first:
+            self.cursor_key = self.rows[0].key if self.rows else None
         self._pin()
         top, layout, title = self._top, self._layout, self._title_line_needed(len(old))
         self._keep_visible()

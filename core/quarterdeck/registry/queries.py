@@ -16,6 +16,16 @@ from quarterdeck.registry.model import Model, find_model
 from quarterdeck.registry.version import Format, GateVerdict, ModelVersion, Task, find_version
 from quarterdeck.workspace import Workspace
 
+_RUNTIMES = {
+    Format.ONNX: "ONNX Runtime",
+    Format.XGBOOST: "XGBoost",
+    Format.LIGHTGBM: "LightGBM",
+    Format.PICKLE: "a process of its own, from a pickle",
+    Format.MLFLOW: "a process of its own, from an MLflow folder",
+    Format.ENTRY: "a process of its own, from a Python function",
+    Format.EXTERNAL: "a system elsewhere: nothing of it is stored here",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
@@ -39,6 +49,8 @@ class VersionRow:
     format: Format
     task: Task
     artifact: str | None
+    graph: str | None
+    agreement: dict[str, Any]
     reference: str | None
     gate: GateVerdict
     gate_checks: list[dict[str, Any]]
@@ -55,6 +67,17 @@ class VersionRow:
     unknown: list[str]
     sources: list[str]
     """What it was made from directly, as lineage references."""
+
+    @property
+    def runtime(self) -> str:
+        """What computes its answers, and how the converted graph agrees with the estimator, or why none serves."""
+        if self.format is not Format.SKOPS:
+            return _RUNTIMES[self.format]
+        found = self.agreement
+        if self.graph is not None:
+            rows = found["holdout_rows"] + found["other_rows"]
+            return f"ONNX Runtime, agrees with scikit-learn on {rows:,} rows within {found['largest']:.1g}"
+        return f"scikit-learn: {found['reason']}" if found.get("reason") else "scikit-learn"
 
 
 def models(workspace: Workspace) -> list[ModelRow]:
@@ -126,6 +149,8 @@ def _row(tx: Session, model: str, version: ModelVersion) -> VersionRow:
         format=version.format,
         task=version.task,
         artifact=version.artifact,
+        graph=version.graph,
+        agreement=version.agreement,
         reference=version.reference,
         gate=version.gate,
         gate_checks=version.gate_checks,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,8 @@ from quarterdeck.errors import ArtifactError
 from quarterdeck.traffic.files import written_whole
 
 if TYPE_CHECKING:
-    from pyarrow import Table
-    from pyarrow.parquet import FileMetaData
+    from pyarrow import ChunkedArray, Table
+    from pyarrow.parquet import FileMetaData, ParquetFile
 
 COLUMNS = (
     "id",
@@ -30,6 +32,8 @@ COLUMNS = (
 ROW_GROUP = 10_000
 Range = tuple[str, str]
 """Texts: from the first on, and before the second."""
+Equal = Mapping[str, int | str]
+"""Values of columns that a row must have."""
 END_OF_TIME = "9"
 """Behind every time that is written as text."""
 _WHOLE_NUMBERS = frozenset({"revision", "version", "latency_us"})
@@ -70,29 +74,83 @@ def read_file(
     *,
     rows: int,
     between: Mapping[str, Range] | None = None,
-    equal: Mapping[str, int] | None = None,
+    equal: Equal | None = None,
 ) -> Table:
-    """The columns `names` of the first `rows` rows, of those that lie in the ranges and have the numbers given.
+    """The columns `names` of the first `rows` rows, of those that lie in the ranges and have the values given.
 
     Raises:
         FileNotFoundError: there is no such file.
         ArtifactError: it is damaged.
     """
+    between, equal = between or {}, equal or {}
+    with _opened(path) as file:
+        groups, before = _groups(file.metadata, rows, between.get("event_time"))
+        table = _read(file, groups, dict.fromkeys([*names, *between, *equal]))
+    table = table.slice(0, rows - before)
+    return table.filter(_fitting(table, between, equal)).select(names)
+
+
+def read_newest(
+    path: Path,
+    names: Sequence[str],
+    newest: int,
+    *,
+    rows: int,
+    between: Mapping[str, Range] | None = None,
+    equal: Equal | None = None,
+) -> Table:
+    """As `read_file`, but only the `newest` rows with the greatest first two columns, in no order.
+
+    Which they are is decided first; then only the row groups that hold them are read whole, since inputs are large.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+
+    between, equal = between or {}, equal or {}
+    with _opened(path) as file:
+        groups, before = _groups(file.metadata, rows, between.get("event_time"))
+        limited = _read(file, groups, dict.fromkeys([*between, *equal])).slice(0, rows - before)
+        kept = compute.indices_nonzero(_fitting(limited, between, equal))
+        if newest < len(kept):
+            deciding = _read(file, groups, names[:2]).take(kept).append_column("row", kept)
+            kept = deciding.sort_by([(name, "descending") for name in names[:2]]).column("row").slice(0, newest)
+        holding, positions = _holding(file.metadata, groups, sorted(kept.to_pylist()))
+        return _read(file, holding, names).take(pa.array(positions, pa.int64()))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[ParquetFile]:
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
-    between, equal = between or {}, equal or {}
     try:
         with ParquetFile(path) as file:
-            groups, before = _groups(file.metadata, rows, between.get("event_time"))
-            columns = list(dict.fromkeys([*names, *between, *equal]))
-            # Threads of Arrow's own would stay behind in the gateway and the console.
-            table = file.read_row_groups(groups, columns=columns, use_threads=False)
+            yield file
     except FileNotFoundError:
         raise
     except (ArrowException, OSError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}. Restore that file from a backup.") from error
-    return _filtered(table.slice(0, rows - before), between, equal).select(names)
+
+
+def _read(file: ParquetFile, groups: Sequence[int], names: Iterable[str]) -> Table:
+    # Threads of Arrow's own would stay behind in the gateway and the console.
+    return file.read_row_groups(groups, columns=list(names), use_threads=False)
+
+
+def _holding(metadata: FileMetaData, groups: Sequence[int], rows: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Those of the groups that hold `rows`, counted from the first group on, and where the rows are among theirs."""
+    holding: list[int] = []
+    positions: list[int] = []
+    passed = 0
+    sizes = [metadata.row_group(group).num_rows for group in groups]
+    for group, size, end in zip(groups, sizes, accumulate(sizes), strict=True):
+        here = [row - passed for row in rows if end - size <= row < end]
+        if here:
+            holding.append(group)
+            positions += here
+        else:
+            passed += size
+    return holding, positions
 
 
 def deployment_of(path: Path) -> str:
@@ -126,12 +184,16 @@ def _groups(metadata: FileMetaData, rows: int, times: Range | None) -> tuple[lis
     return groups, first
 
 
-def _filtered(table: Table, between: Mapping[str, Range], equal: Mapping[str, int]) -> Table:
+def _fitting(table: Table, between: Mapping[str, Range], equal: Equal) -> ChunkedArray:
+    """(rows,): which rows lie in the ranges and have the values given."""
+    import pyarrow as pa
     from pyarrow import compute
 
+    fitting = pa.chunked_array([pa.repeat(True, table.num_rows)])
     for name, (start, end) in between.items():
         column = table.column(name)
-        table = table.filter(compute.and_(compute.greater_equal(column, start), compute.less(column, end)))
-    for name, number in equal.items():
-        table = table.filter(compute.equal(table.column(name), number))
-    return table
+        within = compute.and_(compute.greater_equal(column, start), compute.less(column, end))
+        fitting = compute.and_(fitting, within)
+    for name, value in equal.items():
+        fitting = compute.and_(fitting, compute.equal(table.column(name), value))
+    return fitting

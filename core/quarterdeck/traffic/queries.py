@@ -12,12 +12,28 @@ from sqlmodel import Session
 
 from quarterdeck.database import rows_as_dicts, timestamp
 from quarterdeck.traffic import segments
-from quarterdeck.traffic.parquet import COLUMNS, END_OF_TIME
+from quarterdeck.traffic.listing import PredictionRow, Sought, prediction, recent
+from quarterdeck.traffic.parquet import END_OF_TIME
 from quarterdeck.traffic.segments import Moved, Row, rows_here
 from quarterdeck.workspace import Workspace
 
+__all__ = [
+    "PredictionRow",
+    "Sought",
+    "Totals",
+    "TrafficRow",
+    "latency_p95",
+    "prediction",
+    "recent",
+    "requests_by_revision",
+    "served_at_least",
+    "sparkline",
+    "totals",
+    "traffic",
+    "unanswered",
+]
+
 LATENCY_SAMPLE = 20_000
-_RECENT = ("received_at", "id", *(name for name in COLUMNS if name not in ("received_at", "id")))
 _LATENCY = ("received_at", "id", "latency_us")
 
 
@@ -37,24 +53,8 @@ class TrafficRow:
     """For each version how many it answered."""
     unrecorded: int
     """Answered, but not recorded."""
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionRow:
-    id: str
-    key: str | None
-    received_at: datetime
-    event_time: datetime
-    revision: int | None
-    version: int
-    variant: str
-    inputs: list[Any]
-    prediction: Any
-    probabilities: list[float] | None
-    latency_ms: float
-    probe: bool
-    label: Any
-    """The truth, None until it is known."""
+    unanswered: dict[str, int]
+    """Requests that got an error instead of a prediction, by the reasons that `Unanswered` names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def traffic(workspace: Workspace, deployment: str, since: datetime) -> TrafficRo
     values = {"deployment": deployment, "since": timestamp(since)}
     where = "deployment = :deployment AND received_at >= :since AND NOT probe"
 
-    def read(tx: Session) -> tuple[Counter[int], list[float], int]:
+    def read(tx: Session) -> tuple[Counter[int], list[float], int, Counter[str]]:
         connection = tx.connection()
         sql = f"SELECT version, count(*) AS n FROM prediction WHERE {where} GROUP BY version"
         versions = Counter({row["version"]: row["n"] for row in rows_as_dicts(connection, sql, **values)})
@@ -79,9 +79,9 @@ def traffic(workspace: Workspace, deployment: str, since: datetime) -> TrafficRo
         latencies = _latencies(workspace, tx, moved, where, values)
         sql = "SELECT coalesce(sum(count), 0) AS n FROM unrecorded WHERE deployment = :deployment AND at >= :since"
         (unrecorded,) = rows_as_dicts(connection, sql, **values)
-        return versions, latencies, unrecorded["n"]
+        return versions, latencies, unrecorded["n"], _unanswered(tx, values)
 
-    versions, latencies, unrecorded = segments.snapshot(workspace, read)
+    versions, latencies, unrecorded, unanswered = segments.snapshot(workspace, read)
     requests = versions.total()
     seconds = max((workspace.now() - since).total_seconds(), 1e-6)
     p50, p95, p99 = (_quantile(latencies, q) for q in (0.5, 0.95, 0.99))
@@ -94,31 +94,8 @@ def traffic(workspace: Workspace, deployment: str, since: datetime) -> TrafficRo
         p99_ms=p99,
         versions=dict(versions),
         unrecorded=unrecorded,
+        unanswered=dict(sorted(unanswered.items())),
     )
-
-
-def recent(workspace: Workspace, deployment: str, limit: int = 100) -> list[PredictionRow]:
-    """The newest predictions of a deployment, newest first, probes among them."""
-    sql = f"""
-        SELECT {", ".join(_RECENT)}, probe FROM prediction
-        WHERE deployment = :deployment ORDER BY received_at DESC, id DESC LIMIT :limit
-    """
-
-    def read(tx: Session) -> tuple[list[Row], dict[str | None, str]]:
-        rows = rows_here(tx, sql, {"deployment": deployment, "limit": limit})
-        moved = segments.arrived(tx, deployment, rows[-1][0] if len(rows) == limit else "")
-        rows = segments.newest(
-            rows,
-            moved,
-            lambda segment: segment.last_received,
-            limit,
-            lambda segment: [(*row, 0) for row in segments.rows_of(workspace, segment, _RECENT, newest=limit)],
-        )
-        references = (reference for row in rows for reference in row[1:3])
-        return rows, segments.labels(tx, deployment, references)
-
-    rows, labels = segments.snapshot(workspace, read)
-    return [_prediction(dict(zip((*_RECENT, "probe"), row, strict=True)), labels) for row in rows]
 
 
 def totals(workspace: Workspace) -> Totals:
@@ -163,18 +140,19 @@ def sparkline(workspace: Workspace, deployment: str, since: datetime, until: dat
     return counts
 
 
-def requests_by_revision(workspace: Workspace, deployment: str) -> dict[int, int]:
-    """How many predictions each revision has answered, probes not counted."""
-    sql = """
+def requests_by_revision(workspace: Workspace, deployment: str, *, only: int | None = None) -> dict[int, int]:
+    """How many predictions each revision has answered, probes not counted; `only` one of them, for a shorter count."""
+    which = "revision IS NOT NULL" if only is None else "revision = :only"
+    sql = f"""
         SELECT revision, count(*) AS n FROM prediction
-        WHERE deployment = :deployment AND revision IS NOT NULL AND NOT probe GROUP BY revision
+        WHERE deployment = :deployment AND {which} AND NOT probe GROUP BY revision
     """
     with workspace.traffic.read() as tx:
-        rows = rows_as_dicts(tx.connection(), sql, deployment=deployment)
+        rows = rows_as_dicts(tx.connection(), sql, deployment=deployment, **({} if only is None else {"only": only}))
         moved = segments.find(tx, deployment, "1")
     counts = Counter({row["revision"]: row["n"] for row in rows})
     for segment in moved:
-        counts.update(segment.revisions)
+        counts.update({number: n for number, n in segment.revisions.items() if only in (None, number)})
     return dict(counts)
 
 
@@ -233,6 +211,18 @@ def served_at_least(workspace: Workspace, deployment: str, revision: int, count:
     return segments.snapshot(workspace, read)
 
 
+def _unanswered(tx: Session, values: dict[str, Any]) -> Counter[str]:
+    """How many requests got an error since a moment, by reason."""
+    # Newest first until one is too old: those of a deployment have no index by time, and there may be many.
+    sql = "SELECT at, reason, count FROM unanswered WHERE deployment = :deployment ORDER BY id DESC"
+    counts: Counter[str] = Counter()
+    for at, reason, count in tx.connection().exec_driver_sql(sql, {"deployment": values["deployment"]}):
+        if at < values["since"]:
+            break
+        counts[reason] += count
+    return counts
+
+
 def _latencies(
     workspace: Workspace, tx: Session, moved: list[Moved], where: str, values: dict[str, Any]
 ) -> list[float]:
@@ -256,21 +246,3 @@ def _latencies(
 
 def _quantile(ordered: list[float], q: float) -> float | None:
     return ordered[int(q * (len(ordered) - 1))] if ordered else None
-
-
-def _prediction(row: dict[str, Any], labels: dict[str | None, str]) -> PredictionRow:
-    return PredictionRow(
-        id=row["id"],
-        key=row["key"],
-        received_at=datetime.fromisoformat(row["received_at"]),
-        event_time=datetime.fromisoformat(row["event_time"]),
-        revision=row["revision"],
-        version=row["version"],
-        variant=row["variant"],
-        inputs=msgspec.json.decode(row["inputs"]),
-        prediction=msgspec.json.decode(row["prediction"]),
-        probabilities=msgspec.json.decode(row["probabilities"]),
-        latency_ms=row["latency_us"] / 1000,
-        probe=bool(row["probe"]),
-        label=msgspec.json.decode(segments.label_of(labels, row["id"], row["key"])),
-    )

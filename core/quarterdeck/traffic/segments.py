@@ -16,7 +16,7 @@ from sqlmodel import Session
 
 from quarterdeck.database import rows_as_dicts
 from quarterdeck.errors import ArtifactError
-from quarterdeck.traffic.parquet import END_OF_TIME, Range, read_file
+from quarterdeck.traffic.parquet import END_OF_TIME, Equal, Range, read_file, read_newest
 from quarterdeck.workspace import Workspace
 
 T = TypeVar("T")
@@ -102,10 +102,10 @@ def rows_of(
     names: Sequence[str],
     *,
     between: Mapping[str, Range] | None = None,
-    equal: Mapping[str, int] | None = None,
+    equal: Equal | None = None,
     newest: int | None = None,
 ) -> list[Row]:
-    """The columns `names` of a segment's rows within the ranges and with the numbers given, in the order of the file.
+    """The columns `names` of a segment's rows within the ranges and with the values given, in the order of the file.
 
     With `newest` only so many: those with the greatest first two columns, in no order.
 
@@ -115,11 +115,12 @@ def rows_of(
     """
     path = folder(workspace) / segment.file
     try:
-        table = read_file(path, names, rows=segment.rows, between=between, equal=equal)
+        if newest is None:
+            table = read_file(path, names, rows=segment.rows, between=between, equal=equal)
+        else:
+            table = read_newest(path, names, newest, rows=segment.rows, between=between, equal=equal)
     except FileNotFoundError as error:
         raise FileNotFoundError(error.errno, error.strerror, str(path)) from error
-    if newest is not None and newest < table.num_rows:
-        table = table.sort_by([(name, "descending") for name in names[:2]]).slice(0, newest)
     return list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
 
 

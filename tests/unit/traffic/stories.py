@@ -11,6 +11,7 @@ from quarterdeck.database import rows_as_dicts
 from quarterdeck.settings import Settings
 from quarterdeck.traffic import segments
 from quarterdeck.traffic.queries import (
+    Sought,
     latency_p95,
     recent,
     requests_by_revision,
@@ -75,9 +76,12 @@ def all_reads(workspace: Workspace, moments: Sequence[datetime]) -> dict[str, An
     for name in ("payments", "churn"):
         answers[f"{name} edges"] = watermark(workspace, name), first_event(workspace, name)
         answers[f"{name} revisions"] = requests_by_revision(workspace, name)
+        answers[f"{name} revision"] = requests_by_revision(workspace, name, only=2)
         for limit in (1, 3, 1000):
             answers[f"{name} recent {limit}"] = repr(recent(workspace, name, limit))
             answers[f"{name} newest {limit}"] = repr(newest_window(workspace, name, 1, limit))
+            for sought in sought_by_everything(workspace, name, moments):
+                answers[f"{name} {sought} {limit}"] = repr(recent(workspace, name, limit, sought))
         for a in moments:
             answers[f"{name} since {a}"] = first_event(workspace, name, since=a)
             row = traffic(workspace, name, a)
@@ -95,6 +99,22 @@ def all_reads(workspace: Workspace, moments: Sequence[datetime]) -> dict[str, An
                         workspace, name, a, b, version=version
                     )
     return answers
+
+
+def sought_by_everything(workspace: Workspace, name: str, moments: Sequence[datetime]) -> list[Sought]:
+    """Searches of every kind, for ids and keys that are there among others."""
+    some = recent(workspace, name, 4)
+    return [
+        *(Sought(id=row.id) for row in some),
+        *(Sought(key=row.key) for row in some if row.key is not None),
+        Sought(id="nowhere"),
+        Sought(key="nowhere"),
+        *(Sought(version=version) for version in (1, 2)),
+        *(Sought(revision=revision) for revision in (1, 2)),
+        *(Sought(start=moment) for moment in moments),
+        *(Sought(end=moment, revision=1) for moment in moments),
+        Sought(start=moments[0], end=moments[-1], version=1),
+    ]
 
 
 def at_day(workspace: Workspace, day: float) -> None:
