@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session, select
 
 from quarterdeck.deployments.checking import Answers, check_label, checked_prediction
 from quarterdeck.deployments.deployment import Deployment, ServedBy, find_deployment
-from quarterdeck.deployments.proving import prove_by_report
-from quarterdeck.deployments.revision import find_revision
+from quarterdeck.deployments.revision import find_revision, newest_of_versions
+from quarterdeck.deployments.witnessing import witness
 from quarterdeck.errors import DataError, RefusedError, UsageError
 from quarterdeck.registry.model import find_model
 from quarterdeck.registry.signature import Signature
@@ -61,19 +62,32 @@ def take_predictions(
         deployment = _external(tx, name)
         default = _desired(tx, deployment) if version is None else version
         versions = _versions(tx, deployment.model)
+        revisions = newest_of_versions(tx, deployment.id or 0)
     now = workspace.now()
     predictions = [
         checked_prediction(row, f"Prediction {number} for '{name}'", versions, default, now)
         for number, row in enumerate(rows, start=1)
     ]
+    for prediction in predictions:
+        prediction["revision"] = revisions.get(prediction["version"])
     try:
         taken = add_predictions(workspace, name, predictions)
     except _UNSTORABLE as error:
         raise DataError(f"A prediction for '{name}' holds a value that cannot be stored: {error}.") from error
-    named = {row.get("version") for row in rows} | {version}
     if taken.accepted:
-        prove_by_report(workspace, name, named)
+        witness(workspace, name, _named(rows, version, predictions))
     return taken
+
+
+def _named(
+    rows: Sequence[Mapping[str, Any]], version: int | None, predictions: Sequence[Mapping[str, Any]]
+) -> dict[int, list[datetime]]:
+    """When each version answered, of those that the rows, or who reports them, name: a default names nothing."""
+    seen: dict[int, list[datetime]] = {}
+    for row, prediction in zip(rows, predictions, strict=True):
+        if version is not None or row.get("version") is not None:
+            seen.setdefault(prediction["version"], []).append(prediction["event_time"])
+    return seen
 
 
 def take_labels(workspace: Workspace, name: str, rows: Sequence[Mapping[str, Any]]) -> int:
