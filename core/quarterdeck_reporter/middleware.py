@@ -247,7 +247,17 @@ class _Listened:
         return (self._kept(line) for line in self._body)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._body, name)
+        """What the standard does not ask for, where the server has it: `read1` and `readinto` are listened to."""
+        found = getattr(self._body, name)
+        if name == "read1":
+            return lambda *size: self._kept(found(*size))
+        if name in ("readinto", "readinto1"):
+            return lambda buffer: self._filled(buffer, found(buffer))
+        return found
+
+    def _filled(self, buffer: Any, size: int | None) -> int | None:
+        self._kept(bytes(memoryview(buffer)[: size or 0]))
+        return size
 
 
 class _Answering:

@@ -256,9 +256,11 @@ def _forked() -> None:
 
 
 def _leaving() -> None:
+    began = time.monotonic()
     for reporter in list(_all):
         if reporter.counts["waiting"]:
-            reporter.flush(reporter._flush_seconds)
+            # All of them together take no longer than the most patient one.
+            reporter.flush(began + reporter._flush_seconds - time.monotonic())
 
 
 if hasattr(os, "register_at_fork"):

@@ -103,7 +103,12 @@ class DeploymentsPane(Pane):
         gateway = gateway_state(workspace)
         where = f"http://{gateway.host}:{gateway.port}/v2/models/{d.name}/infer" if gateway.alive else None
         if d.served_by == "external":
-            page.field("served by", "a system elsewhere, which reports its predictions")
+            page.field("served by", d.url or "a system elsewhere, which reports its predictions")
+            page.field(
+                "seen there", "  ".join(f"v{version}" for version in d.seen), BAD if d.state == "contradicted" else ""
+            )
+        elif d.served_by == "batch":
+            page.field("served by", "`quarterdeck score`, which writes tables")
         else:
             page.field("answers at", where or "no gateway runs: `quarterdeck up` starts one", "" if where else BAD)
         page.heading("Last minute")
@@ -119,7 +124,8 @@ class DeploymentsPane(Pane):
         page.heading("Served")
         for span in reversed(intervals(workspace, d.name)[-8:]):
             end = moment(span.end) if span.end else "now"
-            page.line(f"v{span.version:<4} revision {span.revision:<4} {moment(span.start)} to {end}")
+            asked = f"revision {span.revision:<4}" if span.revision else "not asked for"
+            page.line(f"v{span.version:<4} {asked} {moment(span.start)} to {end}")
         return page.text
 
 

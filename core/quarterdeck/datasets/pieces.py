@@ -153,7 +153,7 @@ def _csv_pieces(path: Path) -> Iterator[pa.Table]:
         raise DataError(f"{path} is a binary file or not UTF-8. Known: CSV in UTF-8, and Parquet.")
     inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     delimiter = delimiter_of(inner.suffix.lower(), start, settings)
-    names = header_of(path, start.rpartition(b"\n")[0] or start, delimiter)
+    names = header_of(path, start[: start.rfind(b"\n") + 1] or start, delimiter)
     ragged: list[Any] = []
 
     def refuse(row: Any) -> str:

@@ -42,7 +42,10 @@ class Query:
             engine = create_engine(url)
             try:
                 with engine.connect() as connection:
-                    frame = pd.read_sql_query(text(self.query), connection)
+                    # A colon is part of the query: there is nothing to fill in.
+                    result = connection.execute(text(self.query.replace(":", "\\:")))
+                    names, rows = list(result.keys()), [tuple(row) for row in result]
+                    frame = pd.DataFrame.from_records(rows, columns=names, coerce_float=True)
             finally:
                 engine.dispose()
         except ModuleNotFoundError as error:
