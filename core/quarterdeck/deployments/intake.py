@@ -16,6 +16,7 @@ from quarterdeck.errors import DataError, RefusedError, UsageError
 from quarterdeck.registry.model import find_model
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import ModelVersion, Task, find_version
+from quarterdeck.traffic.recorded import recorded
 from quarterdeck.traffic.recording import Ingested, add_labels, add_predictions
 from quarterdeck.workspace import Workspace
 
@@ -74,20 +75,31 @@ def take_predictions(
         taken = add_predictions(workspace, name, predictions)
     except _UNSTORABLE as error:
         raise DataError(f"A prediction for '{name}' holds a value that cannot be stored: {error}.") from error
-    if taken.accepted:
-        witness(workspace, name, _named(rows, version, predictions))
+    # A default names nothing.
+    named = {p["id"]: p["version"] for row, p in zip(rows, predictions, strict=True) if version or row.get("version")}
+    _witness(workspace, name, predictions, named, repeated=taken.duplicates > 0)
     return taken
 
 
-def _named(
-    rows: Sequence[Mapping[str, Any]], version: int | None, predictions: Sequence[Mapping[str, Any]]
-) -> dict[int, list[datetime]]:
-    """When each version answered, of those that the rows, or who reports them, name: a default names nothing."""
+def _witness(
+    workspace: Workspace,
+    name: str,
+    predictions: Sequence[Mapping[str, Any]],
+    named: Mapping[str, int],
+    *,
+    repeated: bool,
+) -> None:
+    """Write down when each version answered, of those that the reports name."""
+    moments = {prediction["id"]: prediction["event_time"] for prediction in predictions}
+    # What was recorded first holds; that report may have been cut short before anything was made of it.
+    known = recorded(workspace, name, named) if repeated else {}
     seen: dict[int, list[datetime]] = {}
-    for row, prediction in zip(rows, predictions, strict=True):
-        if version is not None or row.get("version") is not None:
-            seen.setdefault(prediction["version"], []).append(prediction["event_time"])
-    return seen
+    for identifier, version in named.items():
+        recorded_version, moment = known.get(identifier, (version, moments[identifier]))
+        if recorded_version == version:
+            seen.setdefault(version, []).append(moment)
+    if seen:
+        witness(workspace, name, seen)
 
 
 def take_labels(workspace: Workspace, name: str, rows: Sequence[Mapping[str, Any]]) -> int:

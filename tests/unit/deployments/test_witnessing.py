@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from quarterdeck import events
-from quarterdeck.deployments import queries
+from quarterdeck.deployments import intake, queries
 from quarterdeck.deployments.deployment import ServedBy
 from quarterdeck.deployments.intake import take_predictions
 from quarterdeck.deployments.rollout import deploy
-from quarterdeck.errors import DataError
+from quarterdeck.errors import BusyError, DataError
 from quarterdeck.registry.version import Format
 from quarterdeck.traffic.queries import requests_by_revision
 from quarterdeck.workspace import Workspace
@@ -102,6 +102,26 @@ def test_a_prediction_counts_for_the_newest_revision_of_the_version_that_it_name
     report(workspace, 1, count=2)
     report(workspace, 2)
     assert requests_by_revision(workspace, "pricing") == {1: 3, 2: 1, 3: 2}
+
+
+def test_a_report_that_is_repeated_since_it_was_cut_short_proves_what_it_said(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere(workspace, versions=1)
+    add_version(workspace, "pricing", format_=Format.EXTERNAL)
+    row = {"id": "once", "inputs": [1.0, "app"], "prediction": 1}
+
+    def busy(*arguments: object) -> None:
+        raise BusyError
+
+    with monkeypatch.context() as held:
+        held.setattr(intake, "witness", busy)
+        with pytest.raises(BusyError):
+            take_predictions(workspace, "pricing", [{**row, "version": 1}])
+    take_predictions(workspace, "pricing", [{**row, "version": 2}])  # it says something else than what is on record
+    assert state(workspace) == ("unproven", ())
+    assert take_predictions(workspace, "pricing", [{**row, "version": 1}]).duplicates == 1
+    assert state(workspace) == ("verified", (1,))
 
 
 def test_what_was_seen_stands_beside_each_revision(workspace: Workspace) -> None:
