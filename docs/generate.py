@@ -44,6 +44,7 @@ TYPES = {
     "Literal['skip', 'queue', 'replace']": "one of skip, queue, replace",
     "Literal['once', 'skip', 'each']": "one of once, skip, each",
     "tuple[str, ...]": "list of texts",
+    "str | tuple[str, ...]": "URL or list of texts",
     "tuple[int, int]": "two whole numbers",
     "dict[str, dict[str, str]]": "table",
     "dict[str, Bound]": "table",

@@ -49,5 +49,17 @@ class FakeReporter:
         return f"<html>{len(reference)} against {len(current)}</html>"
 
 
+@dataclass
+class FakeFetcher:
+    """Answers what it was told to; nothing means that nobody is there."""
+
+    answers: dict[str, str] = field(default_factory=dict)
+
+    def fetch(self, url: str, *, seconds: float) -> str:
+        if url not in self.answers:
+            raise QuarterdeckError(f"{url} did not answer.")
+        return self.answers[url]
+
+
 def fake_ports() -> Ports:
-    return Ports(clock=FakeClock(), notifier=FakeNotifier(), reporter=FakeReporter())
+    return Ports(clock=FakeClock(), notifier=FakeNotifier(), reporter=FakeReporter(), fetcher=FakeFetcher())

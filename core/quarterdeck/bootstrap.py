@@ -9,6 +9,7 @@ from pathlib import Path
 from quarterdeck import events, migrations
 from quarterdeck.adapters.clock import SystemClock
 from quarterdeck.adapters.evidently import EvidentlyReporter
+from quarterdeck.adapters.fetching import HttpFetcher
 from quarterdeck.adapters.webhook import HttpNotifier
 from quarterdeck.artifacts import ArtifactStore
 from quarterdeck.database import Database
@@ -32,7 +33,7 @@ name = "{name}"
 
 def system_ports() -> Ports:
     """The real outside world."""
-    return Ports(clock=SystemClock(), notifier=HttpNotifier(), reporter=EvidentlyReporter())
+    return Ports(clock=SystemClock(), notifier=HttpNotifier(), reporter=EvidentlyReporter(), fetcher=HttpFetcher())
 
 
 def create_workspace(folder: Path, *, ports: Ports | None = None, actor: str | None = None) -> Workspace:

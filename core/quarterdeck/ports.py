@@ -33,6 +33,16 @@ class Reporter(Protocol):
         ...
 
 
+class Fetcher(Protocol):
+    def fetch(self, url: str, *, seconds: float) -> str:
+        """What a GET of `url` answers, as text.
+
+        Raises:
+            QuarterdeckError: no answer within `seconds`, or one that is not 2xx.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The outside world, as one value that travels with the workspace."""
@@ -40,3 +50,4 @@ class Ports:
     clock: Clock
     notifier: Notifier
     reporter: Reporter
+    fetcher: Fetcher

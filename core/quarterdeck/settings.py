@@ -250,6 +250,14 @@ class DeploymentSettings(Section):
     """What becomes of requests without a value, for each column: `[deployments.NAME.columns.COLUMN]`."""
     fallback: FallbackSettings | None = None
     """What answers instead of the model, where a column sends a request there: `[deployments.NAME.fallback]`."""
+    rollback_command: tuple[str, ...] = ()
+    """Served elsewhere: what rolls back there, as a program and its arguments, with `{version}` and `{deployment}`."""
+    version_probe: str | tuple[str, ...] = ()
+    """Served elsewhere: a URL, or a program and its arguments, that tells which version answers there."""
+    probe_every: Duration = timedelta(minutes=5)
+    """How often the runner asks the `version_probe`."""
+    command_timeout: Duration = timedelta(minutes=5)
+    """A `rollback_command` or `version_probe` that takes longer is ended, and has failed."""
 
     @model_validator(mode="after")
     def _fallback_is_there(self) -> DeploymentSettings:
@@ -257,6 +265,13 @@ class DeploymentSettings(Section):
             if column.missing == "fallback" and self.fallback is None:
                 raise ValueError(f'columns.{name}.missing = "fallback" needs a [deployments.NAME.fallback]')
         return self
+
+    @field_validator("version_probe")
+    @classmethod
+    def _url_or_arguments(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(value, str) and not value.startswith(("http://", "https://")):
+            raise ValueError('give a URL, or a list: version_probe = ["program", "argument"]')
+        return value
 
 
 _PLAIN_DEPLOYMENT = DeploymentSettings()  # Asked for with every request.
@@ -303,8 +318,14 @@ class MonitorSettings(Section):
 
 
 class ScheduleSettings(Section):
-    pipeline: Name
+    pipeline: Name | None = None
     """The pipeline to run."""
+    score: Name | None = None
+    """The batch deployment that scores `input` into `output`, instead of a pipeline."""
+    input: str | None = None
+    """The table to score, from the folder of quarterdeck.toml; `{date}` is the day of the tick, in `timezone`."""
+    output: str | None = None
+    """The table to write, with `{date}` likewise: `"scored/{date}.parquet"`."""
     cron: str | None = None
     """Minute, hour, day of month, month, day of week (0 is Sunday), in `timezone`."""
     every: Duration | None = None
@@ -344,6 +365,16 @@ class ScheduleSettings(Section):
             raise ValueError(str(error).rstrip(".")) from None
         if fire_after(trigger, datetime.now(UTC)) is None:
             raise ValueError(f"cron = '{self.cron}' names a day that never comes")
+        return self
+
+    @model_validator(mode="after")
+    def _exactly_one_target(self) -> ScheduleSettings:
+        if (self.pipeline is None) == (self.score is None):
+            raise ValueError("give exactly one of pipeline and score")
+        if (self.score is not None) != (self.input is not None) or (self.score is not None) != (
+            self.output is not None
+        ):
+            raise ValueError("score needs input and output, and only score takes them")
         return self
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import timedelta
+from typing import Any
 
 from sqlmodel import select
 
+from quarterdeck.deployments.deployment import ServedBy
 from quarterdeck.deployments.operation import OperationState
 from quarterdeck.deployments.queries import operations
+from quarterdeck.deployments.revision import RevisionKind
+from quarterdeck.deployments.rows import OutputRow
 from quarterdeck.monitoring.alert import AlertKind, Severity
 from quarterdeck.registry.version import ModelVersion
 from quarterdeck.runner.job import Job
@@ -143,9 +147,29 @@ async def test_a_long_value_goes_on_under_the_value_also_where_the_field_has_no_
     assert indents[-2:] == [0, 2]
 
 
+def elsewhere(workspace: Workspace, **changes: Any) -> str:
+    """The watch of an operation that no gateway worker has to do with."""
+    nothing: dict[str, Any] = {"verified_at": None, "routed_at": None, "workers": 0, "proofs": ()}
+    said = rollback_text.watching(dataclasses.replace(operations(workspace)[0], **{**nothing, **changes})).plain
+    assert "gateway" not in said.lower()
+    return said
+
+
 def test_what_is_served_elsewhere_waits_for_a_prediction_and_not_for_our_gateway(seeded: Workspace) -> None:
-    planned = operations(seeded)[0]
-    elsewhere = dataclasses.replace(planned, state=OperationState.UNPROVEN, verified_at=None, workers=0, proofs=())
-    said = rollback_text.watching(elsewhere).plain
-    assert "verified by the first prediction" in said
-    assert "No gateway is alive" not in said
+    there: dict[str, Any] = {"served_by": ServedBy.EXTERNAL, "kind": RevisionKind.DEPLOY}
+    assert "verified by the first prediction" in elsewhere(seeded, state=OperationState.UNPROVEN, **there)
+    there["kind"] = RevisionKind.ROLLBACK
+    assert "Waiting for the rollback_command" in elsewhere(seeded, state=OperationState.PLANNED, **there)
+    assert "The command ended well" in elsewhere(seeded, state=OperationState.UNPROVEN, **there)
+    failed = elsewhere(seeded, state=OperationState.FAILED, error="it ended with status 3", **there)
+    assert "It failed: it ended with status 3" in failed
+
+
+def test_a_batch_rollback_names_what_is_to_be_scored_again(seeded: Workspace) -> None:
+    at = operations(seeded)[0].planned_at
+    output = OutputRow(1, "payments", 2, 2, "in.csv", "scored/monday.csv", "d", 1200, "alice", at, at)
+    batch: dict[str, Any] = {"served_by": ServedBy.BATCH, "kind": RevisionKind.ROLLBACK, "outputs": (output,)}
+    said = elsewhere(seeded, state=OperationState.UNPROVEN, **batch)
+    assert "scored/monday.csv  1,200 rows" in said
+    assert "`quarterdeck score --again" in said
+    assert "The next score uses it" in said

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quarterdeck_console.cli.elsewhere import host_of
 from quarterdeck_console.cli.output import Detach, JsonFlag, Reason, emit, say, table
 from quarterdeck_console.cli.proof import exit_without_proof, wait_for_proof
 from quarterdeck_console.cli.session import opened
 
 if TYPE_CHECKING:
     from quarterdeck.deployments.analysis import RollbackPlan
+    from quarterdeck.deployments.deployment import ServedBy
     from quarterdeck.deployments.queries import OperationRow
     from quarterdeck.workspace import Workspace
 
@@ -29,14 +32,22 @@ Confirm = Annotated[
 
 def adopt(
     model: Annotated[
-        Path | None,
-        typer.Argument(help="A .skops or .onnx file; none for a model served elsewhere.", show_default=False),
+        str | None,
+        typer.Argument(
+            help="A .skops or .onnx file; with --external the URL where it answers, if it has one.", show_default=False
+        ),
     ] = None,
     sample: Annotated[
         Path | None, typer.Option("--sample", help="Rows that the model takes.", show_default=False)
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="By default the file's name.", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="By default that of the file, or of the URL's host.", show_default=False),
+    ] = None,
     external: Annotated[bool, typer.Option("--external", help="It is served elsewhere: only watch it.")] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="It answers no requests: `score` writes tables by it.")
+    ] = False,
     target: Annotated[
         str | None, typer.Option("--target", help="The sample's column with the truth.", show_default=False)
     ] = None,
@@ -55,21 +66,33 @@ def adopt(
 
     if sample is None:
         raise UsageError("Give --sample FILE: rows like those that the model gets, to learn its signature from.")
-    if (model is None) != external:
-        raise UsageError("Give either a model file, or --external for a model that is served elsewhere.")
-    if name is None:
-        if model is None:
-            raise UsageError("Give --name for a model that is served elsewhere.")
-        name = model.name.split(".")[0]
+    if (model is None and not external) or (external and batch):
+        raise UsageError(
+            "Give a model file, with --batch if it scores tables, or --external if it is served elsewhere."
+        )
+    name = name or (Path(model or "").name.split(".")[0] if not external else host_of(model))
+    path = None if external or model is None else Path(model)
     if sys.stderr.isatty():
         say("Reading the sample, and what the model makes of it ...")
     with opened() as workspace:
-        adopted = adopt_model(workspace, name, path=model, sample=sample, target=target, time=time, key=key)
+        adopted = adopt_model(
+            workspace,
+            name,
+            path=path,
+            sample=sample,
+            target=target,
+            time=time,
+            key=key,
+            batch=batch,
+            url=model if external else None,
+        )
         missing = None if external or detach else wait_for_proof(workspace, adopted.operation)[1]
     for sentence in adopted.unknown:
         say(f"Not known: {sentence}")
     what = f"{adopted.model}@{adopted.version} is deployment '{adopted.deployment}'"
     text = f"{what}, watched by monitor '{adopted.monitor}'."
+    if adopted.lines is not None:
+        text += f"\n\n{adopted.lines.text}"
     emit(adopted, text, as_data=as_data)
     exit_without_proof(missing)
 
@@ -82,6 +105,12 @@ def deploy(
     version: Annotated[
         int | None, typer.Option("--version", "-v", help="By default the newest.", show_default=False)
     ] = None,
+    served_by: Annotated[
+        str | None,
+        typer.Option(
+            "--served-by", help="gateway (default for a new one), process, external or batch.", show_default=False
+        ),
+    ] = None,
     reason: Reason = "",
     expected: Expected = None,
     confirm: Confirm = None,
@@ -90,6 +119,8 @@ def deploy(
 ) -> None:
     """Serve a version under a deployment's name; a new revision, proved by every gateway worker."""
     from quarterdeck.deployments.rollout import deploy as make_revision
+
+    server = _server(served_by)
 
     with opened() as workspace:
         _ask_name(workspace, name, confirm)
@@ -103,8 +134,19 @@ def deploy(
             version=version,
             reason=reason,
             expected=expected,
+            served_by=server,
         )
         _end(workspace, operation, detach=detach, as_data=as_data)
+
+
+def _server(served_by: str | None) -> ServedBy | None:
+    from quarterdeck.deployments.deployment import ServedBy
+    from quarterdeck.errors import UsageError
+
+    try:
+        return None if served_by is None else ServedBy(served_by)
+    except ValueError:
+        raise UsageError(f"'{served_by}' is not who serves: write {', '.join(ServedBy)}.") from None
 
 
 def _model_of(workspace: Workspace, deployment: str) -> str:
@@ -173,6 +215,10 @@ def _ask_name(workspace: Workspace, name: str, confirm: str | None) -> None:
 def _end(workspace: Workspace, operation: OperationRow, *, detach: bool, as_data: bool) -> None:
     row, missing = (operation, None) if detach else wait_for_proof(workspace, operation.id)
     emit(row, _operation_text(row), as_data=as_data)
+    for output in row.outputs:
+        say(f"Version {output.version} wrote {output.output} ({output.rows:,} rows, {output.at:%Y-%m-%d %H:%M} UTC).")
+    if row.outputs:
+        say(f"`quarterdeck score --again {row.deployment}` scores {'it' if len(row.outputs) == 1 else 'them'} again.")
     exit_without_proof(missing)
 
 
@@ -200,78 +246,26 @@ def _plan_text(plan: RollbackPlan) -> str:
         )
         for c in plan.candidates
     ]
+    lines += [
+        f"  version {o.version} wrote {o.output} ({o.rows:,} rows): `score --again` redoes it" for o in plan.outputs
+    ]
     return "\n".join([*lines, "", table(("revision", "version", "since", "by", "reason", "health", "note"), rows)])
 
 
 def history(name: Deployment, as_data: JsonFlag = False) -> None:
-    """Which version served when, who put it there, and why."""
-    from quarterdeck.deployments.queries import revisions
+    """Which version served when, who put it there, and why; of one served elsewhere also what was seen there."""
+    from quarterdeck.deployments.queries import deployment_row, intervals, revisions
 
     with opened() as workspace:
         rows = revisions(workspace, name)
+        elsewhere = bool(rows) and deployment_row(workspace, name).served_by == "external"
+        seen = intervals(workspace, name) if elsewhere else []
     text = table(
         ("revision", "version", "kind", "by", "reason", "made", "verified", "replaced"),
         [(r.number, r.version, r.kind, r.actor, r.reason, r.created_at, r.verified_at, r.replaced_at) for r in rows],
     )
-    emit(rows, text, as_data=as_data)
-
-
-def add_predictions(
-    name: Deployment,
-    source: Annotated[Path, typer.Argument(help="A table with the inputs and the predictions.")],
-    version: Annotated[
-        int | None,
-        typer.Option(
-            "--version", "-v", help="Which version answered; by default the deployed one.", show_default=False
-        ),
-    ] = None,
-    prediction: Annotated[str, typer.Option("--prediction", help="The column with the answers.")] = "prediction",
-    score: Annotated[
-        str | None,
-        typer.Option("--score", help="The column with the probability of the second class.", show_default=False),
-    ] = None,
-    identifier: Annotated[str, typer.Option("--id", help="The column with the predictions' ids.")] = "id",
-    time: Annotated[
-        str | None, typer.Option("--time", help="The column with the event time.", show_default=False)
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", help="The column with your own key of a row.", show_default=False)
-    ] = None,
-    as_data: JsonFlag = False,
-) -> None:
-    """Add predictions that were made elsewhere. Ids that are known already are left as they are."""
-    from quarterdeck.deployments.reporting import report_table
-
-    with opened() as workspace:
-        taken = report_table(
-            workspace,
-            name,
-            source,
-            version=version,
-            prediction=prediction,
-            score=score,
-            identifier=identifier,
-            time=time,
-            key=key,
-        )
-    emit(taken, f"{taken.accepted:,} added, {taken.duplicates:,} known already.", as_data=as_data)
-
-
-def add_labels(
-    name: Deployment,
-    source: Annotated[Path, typer.Argument(help="A table with the truth.")],
-    reference: Annotated[
-        str, typer.Option("--reference", help="The column with the prediction's id or your own key.")
-    ] = "id",
-    value: Annotated[str, typer.Option("--value", help="The column with the truth.")] = "label",
-    time: Annotated[
-        str | None, typer.Option("--time", help="The column that says when it became known.", show_default=False)
-    ] = None,
-    as_data: JsonFlag = False,
-) -> None:
-    """Attach the truth to predictions, by id or by your own key."""
-    from quarterdeck.deployments.reporting import label_table
-
-    with opened() as workspace:
-        count = label_table(workspace, name, source, reference=reference, value=value, time=time)
-    emit({"labels": count}, f"{count:,} labels added.", as_data=as_data)
+    if elsewhere:
+        spans = [(s.version, s.start, s.end or "still", s.revision or "not asked for") for s in seen]
+        text += "\n\n" + table(("seen version", "from", "to", "revision"), spans, empty="Nothing was seen there yet.")
+    observed = [{"kind": "observed", **asdict(span)} for span in seen]
+    emit([*rows, *observed], text, as_data=as_data)

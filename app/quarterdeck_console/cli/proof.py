@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from quarterdeck_console.cli.output import say
-from quarterdeck_console.cli.session import wait_until
+from quarterdeck_console.cli.session import runner_is_alive, wait_until
 
 if TYPE_CHECKING:
     from quarterdeck.deployments.queries import OperationRow
@@ -23,13 +23,18 @@ def wait_for_proof(workspace: Workspace, operation_id: int) -> tuple[OperationRo
     row = operation(workspace, operation_id)
     if row.state != "planned":
         return row, _without_proof(row)
-    if not gateway_state(workspace).alive:
+    elsewhere = row.served_by == "external"
+    if elsewhere and not runner_is_alive(workspace):
+        return row, None
+    if not elsewhere and not gateway_state(workspace).alive:
         say("No gateway is alive: it is written down and takes effect when one starts (`quarterdeck up`).")
         return row, None
 
     def look() -> OperationRow | None:
         seen = operation(workspace, operation_id)
-        return seen if seen.state != "planned" else None
+        # A command that has ended well proves nothing yet: what is seen there does.
+        waits = ("planned", "unproven") if elsewhere else ("planned",)
+        return seen if seen.state not in waits else None
 
     row = wait_until(workspace, look, seconds=PROOF_SECONDS) or operation(workspace, operation_id)
     return row, _without_proof(row)
@@ -46,6 +51,17 @@ def _without_proof(row: OperationRow) -> str | None:
     """Why an operation that was waited for is not done; None where it is, or where nobody could ever prove it."""
     what = f"{row.deployment}: revision {row.to_revision}"
     match str(row.state):
+        case "planned" if row.served_by == "external":
+            return (
+                f"{what}: the rollback_command has not ended after {PROOF_SECONDS:g} s. It goes on by itself: "
+                f"`quarterdeck jobs` shows it."
+            )
+        case "unproven" if row.served_by == "external" and row.kind != "deploy":
+            return (
+                f"{what} is unproven: the rollback_command ended well, and after {PROOF_SECONDS:g} s nothing has named "
+                f"version {row.version} there. The next prediction that does, or `quarterdeck probe {row.deployment}`, "
+                "verifies it."
+            )
         case "planned":
             return (
                 f"{what} is not verified after {PROOF_SECONDS:g} s: not every gateway worker has served it. "
@@ -55,6 +71,11 @@ def _without_proof(row: OperationRow) -> str | None:
             return (
                 f"{what} was superseded: another change came before it was verified. "
                 f"`quarterdeck history {row.deployment}` shows which."
+            )
+        case "failed" if row.served_by == "external":
+            return (
+                f"{what} failed: {row.error}. What answers there now is not known. `quarterdeck history "
+                f"{row.deployment}` shows what was seen; `quarterdeck jobs` has the log."
             )
         case "failed":
             return (

@@ -12,6 +12,7 @@ from quarterdeck_console.cli import (
     data,
     delivery,
     demonstration,
+    elsewhere,
     jobs,
     monitoring,
     operations,
@@ -68,14 +69,16 @@ app.command("rollback")(delivery.rollback)
 app.command("undo")(delivery.undo)
 app.command("history")(delivery.history)
 app.command("explain")(predictions.explain)
+app.command("probe")(elsewhere.probe)
+app.command("score")(elsewhere.score)
 app.command("alerts")(monitoring.alerts)
 app.command("ack")(monitoring.ack)
 app.command("report")(monitoring.report)
 data_app.command("add")(data.add)
 data_app.command("list")(data.list_versions)
-predictions_app.command("add")(delivery.add_predictions)
+predictions_app.command("add")(elsewhere.add_predictions)
 predictions_app.command("list")(predictions.list_predictions)
-label_app.command("add")(delivery.add_labels)
+label_app.command("add")(elsewhere.add_labels)
 monitor_app.command("run")(monitoring.run)
 audit_app.command("verify")(workspace.verify)
 audit_app.command("list")(workspace.events)

@@ -134,6 +134,10 @@ def _serving(page: Page, workspace: Workspace, d: DeploymentRow) -> None:
     page.field("reason", d.reason).field("served by", SERVED_BY[d.served_by])
     if d.served_by in BEHIND_THE_GATEWAY:
         page.field("answers at", _address(workspace, d.name))
+    if d.served_by == "external":
+        page.field("answers at", d.url)
+        seen = "  ".join(f"v{number}" for number in d.seen)
+        page.field("seen there", seen, BAD if d.state == "contradicted" else "")
     page.field("runtime", version(workspace, d.model, d.version).runtime)
     page.field("protected", "yes: asks for name and reason" if d.protected else "no")
 
@@ -154,7 +158,8 @@ def _intervals(page: Page, workspace: Workspace, name: str) -> None:
     page.heading("Served")
     for span in reversed(intervals(workspace, name)[-8:]):
         end = moment(span.end) if span.end else "now"
-        page.line(f"v{span.version:<4} revision {span.revision:<4} {moment(span.start)} to {end}")
+        asked = f"revision {span.revision:<4}" if span.revision else "not asked for"
+        page.line(f"v{span.version:<4} {asked} {moment(span.start)} to {end}")
 
 
 def _workers(page: Page, workspace: Workspace, d: DeploymentRow) -> None:

@@ -70,7 +70,7 @@ def comparison(detail: CandidateDetail, *, full: bool, gateway: bool) -> Text:
         f"v{detail.from_version} -> v{detail.to_version}",
         f"revision {detail.from_revision} -> a new one like {detail.to_revision}",
     )
-    if not gateway:
+    if not gateway and detail.served_by in ("gateway", "process"):
         page.line("No gateway is alive: the change is written and waits. `quarterdeck up` starts one.", WARN)
     page.table(
         ["", f"now v{detail.from_version}", f"then v{detail.to_version}"],
@@ -140,9 +140,12 @@ def watching(operation: OperationRow) -> Text:
     page.field("asked for by", f"{o.actor}, {moment(o.planned_at)}").field("reason", o.reason)
     page.field("from", before).field("to", f"v{o.version}, revision {o.to_revision}", ACCENT).line("")
     _step(page, "planned", o.planned_at, o.planned_at, o.state)
-    _step(page, "routed", o.routed_at, o.planned_at, o.state)
+    by_workers = o.served_by in ("gateway", "process")
+    if o.served_by != "batch":
+        _step(page, "routed" if by_workers else "commanded", o.routed_at, o.planned_at, o.state)
     _step(page, "verified", o.verified_at, o.planned_at, o.state)
-    page.heading("Proof of each gateway worker")
+    if by_workers:
+        page.heading("Proof of each gateway worker")
     for proof in o.proofs:
         line = Text(f"worker {proof.slot}  ")
         if proof.error:
@@ -154,7 +157,12 @@ def watching(operation: OperationRow) -> Text:
             who = "asked itself: no traffic" if proof.probe else f"request {clean(proof.request_id)}"
             line.append(f"  {who}", MUTED)
         page.line(line)
-    if not o.workers and o.state != "unproven":
+    if o.outputs:
+        page.heading(f"Written by v{o.from_version}")
+        for output in o.outputs:
+            page.line(f"{clean(output.output)}  {number(output.rows)} rows, {moment(output.at)}")
+        page.line(f"`quarterdeck score --again {clean(o.deployment)}` scores them again.", ACCENT)
+    if by_workers and not o.workers:
         page.line("No gateway is alive, so nobody can serve it yet. Start one with `quarterdeck up`;", WARN)
         page.line("the operation is written, waits for it, and is verified then.", WARN)
     page.line("").line(_next_step(o), MUTED)
@@ -178,6 +186,16 @@ def _next_step(operation: OperationRow) -> str:
     match str(operation.state):
         case "verified":
             return "It serves. U undoes it; Esc leaves."
+        case "failed" if operation.served_by == "external":
+            return f"It failed: {clean(operation.error or 'the command failed')}. `:job` has its log. R plans another."
+        case "planned" if operation.served_by == "external":
+            return "Waiting for the rollback_command, which a runner runs as a job. It goes on without this screen."
+        case "unproven" if operation.served_by == "batch":
+            return "The next score uses it, and verifies it. Esc leaves."
+        case "unproven" if str(operation.kind) != "deploy":
+            return (
+                "The command ended well. The first prediction or probe that names the version verifies it. Esc leaves."
+            )
         case "failed":
             return (
                 f"It failed: {clean(operation.error or 'a worker could not serve it')}. What served before goes on "

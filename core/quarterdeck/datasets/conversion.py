@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _INTEGER = r"^[+-]?\d+$"
 _LONG_INTEGER = r"^[+-]?\d{19,}$"
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?([nN][aA][nN]|[iI][nN][fF])$"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?([nN][aA][nN]|[iI][nN][fF])$"
 # 08123 is a postcode or a key, not a number: reading it as one would lose the zero. So would 19 digits their last.
 _LEADING_ZERO = r"^[+-]?0\d"
 _BOOLEAN = r"^([tT]rue|TRUE|[fF]alse|FALSE)$"
@@ -89,11 +89,11 @@ def _typed(name: str, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str | N
     if _all(present, _TIME) and _is_time(present):
         zoned = _all(present, _ZONE)
         return pc.cast(column, pa.timestamp("us", tz="UTC" if zoned else None)), None
-    numbers = _matching(present, _NUMBER)
+    numbers = _matching(present, NUMBER)
     if numbers < len(present):
         if numbers <= _MOSTLY * len(present):
             return column, None
-        strange = pc.and_kleene(pc.is_valid(column), pc.invert(pc.match_substring_regex(column, _NUMBER)))
+        strange = pc.and_kleene(pc.is_valid(column), pc.invert(pc.match_substring_regex(column, NUMBER)))
         row = pc.index(strange, True).as_py()
         return column, (
             f"Column '{name}' stays text: {len(present) - numbers} of {len(present)} values are not numbers, "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 1_000
 DELIMITERS = (",", ";", "\t", "|")
-_SNIFFED_BYTES = 65_536
+SNIFFED_BYTES = 65_536
 
 
 def read_table(path: Path, settings: DatasetSettings) -> pd.DataFrame:
@@ -61,12 +61,12 @@ def read_bytes(path: Path, content: bytes, settings: DatasetSettings) -> tuple[p
     suffix = Path(name).suffix.lower()
     warnings: list[str] = []
     if suffix == ".parquet" or content[:4] == b"PAR1":
-        table = _checked(path, mend_texts(_read_parquet(path, content), settings))
+        table = checked(path, mend_texts(_read_parquet(path, content), settings))
     elif suffix in (".jsonl", ".ndjson"):
-        table = _checked(path, mend_texts(_read_json(path, _text(path, content)), settings))
+        table = checked(path, mend_texts(_read_json(path, _text(path, content)), settings))
     else:
-        read = _read_csv(path, _text(path, content), _delimiter(suffix, content, settings), settings)
-        table, warnings = typed(mend_texts(_checked(path, read), settings))
+        read = _read_csv(path, _text(path, content), delimiter_of(suffix, content, settings), settings)
+        table, warnings = typed(mend_texts(checked(path, read), settings))
     return table.to_pandas(), warnings
 
 
@@ -93,7 +93,7 @@ def _text(path: Path, content: bytes) -> bytes:
             return content.decode("utf-16").encode()
         except UnicodeDecodeError as error:
             raise DataError(f"{path} begins as UTF-16 and is not. Save it as UTF-8.") from error
-    if b"\x00" in content[:_SNIFFED_BYTES]:
+    if b"\x00" in content[:SNIFFED_BYTES]:
         raise DataError(f"{path} is a binary file, not a table. Known: CSV, Parquet and JSON lines.")
     try:
         content.decode()
@@ -107,12 +107,13 @@ def _text(path: Path, content: bytes) -> bytes:
     return content
 
 
-def _delimiter(suffix: str, content: bytes, settings: DatasetSettings) -> str:
+def delimiter_of(suffix: str, content: bytes, settings: DatasetSettings) -> str:
+    """What separates the values of a CSV file that begins with `content`."""
     if settings.delimiter is not None:
         return settings.delimiter
     if suffix == ".tsv":
         return "\t"
-    first = re.split(rb"[\r\n]", content.lstrip(b"\xef\xbb\xbf\r\n"), maxsplit=1)[0][:_SNIFFED_BYTES]
+    first = re.split(rb"[\r\n]", content.lstrip(b"\xef\xbb\xbf\r\n"), maxsplit=1)[0][:SNIFFED_BYTES]
     unquoted = re.sub(r'"[^"]*"', "", first.decode(errors="replace"))
     return max(DELIMITERS, key=unquoted.count)
 
@@ -121,7 +122,7 @@ def _read_csv(path: Path, content: bytes, delimiter: str, settings: DatasetSetti
     """All columns as text: what they hold is found out afterwards, when blanks and missing values are mended."""
     import pyarrow as pa
 
-    names = list(settings.header) or _header(path, content, delimiter)
+    names = list(settings.header) or header_of(path, content, delimiter)
     try:
         return _parse(content, names, delimiter, settings, threads=True, ragged=[])
     except pa.ArrowInvalid:
@@ -166,8 +167,12 @@ def _parse(
     )
 
 
-def _header(path: Path, content: bytes, delimiter: str) -> list[str]:
-    """The column names in the first row."""
+def header_of(path: Path, content: bytes, delimiter: str) -> list[str]:
+    """The column names in the first row.
+
+    Raises:
+        DataError: it is no CSV.
+    """
     import pyarrow as pa
     from pyarrow import csv
 
@@ -205,7 +210,7 @@ def _read_json(path: Path, content: bytes) -> pa.Table:
         raise DataError(f"{path} cannot be read as JSON lines: {error}.") from error
 
 
-def _checked(path: Path, table: pa.Table) -> pa.Table:
+def checked(path: Path, table: pa.Table) -> pa.Table:
     """`table`, if it is one that can be worked with.
 
     Raises:

@@ -39,10 +39,18 @@ def refuse_without_reason(workspace: Workspace, name: str, reason: str) -> None:
         raise RefusedError(f"Deployment '{name}' is protected: say why, with --reason.")
 
 
-def refuse_external(deployment: Deployment) -> None:
-    """Raises RefusedError: who answers is not up to us."""
-    if deployment.served_by is ServedBy.EXTERNAL:
+def refuse_without_command(workspace: Workspace, deployment: Deployment) -> None:
+    """Raises RefusedError: it is served elsewhere, and nothing says how to change what answers there."""
+    lacking = lacking_command(workspace, deployment)
+    if lacking is not None:
         raise RefusedError(
-            f"Deployment '{deployment.name}' is served elsewhere: roll back there, then say so with "
+            f"Deployment '{deployment.name}' is {lacking}. Or roll back there, then say so with "
             f"`quarterdeck deploy {deployment.name} --model {deployment.model} --version N`."
         )
+
+
+def lacking_command(workspace: Workspace, deployment: Deployment) -> str | None:
+    """What is missing for a rollback of a deployment that is served elsewhere; None where nothing is."""
+    if deployment.served_by is not ServedBy.EXTERNAL or workspace.settings.deployment(deployment.name).rollback_command:
+        return None
+    return f"served elsewhere, and [deployments.{deployment.name}] has no rollback_command that changes it there"

@@ -7,7 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from quarterdeck.deployments.deployment import ServedBy
+from quarterdeck.deployments.deployment import ServedBy, find_deployment
+from quarterdeck.deployments.hosting import HostLines, host_lines
 from quarterdeck.deployments.rollout import deploy_in
 from quarterdeck.errors import BusyError, ReadOnlyError, SettingsError, UsageError
 from quarterdeck.locking import WriteLock
@@ -29,6 +30,8 @@ class Adopted:
     """The operation that puts it in service."""
     unknown: tuple[str, ...]
     """What could not be learnt about it, in sentences."""
+    lines: HostLines | None
+    """Served elsewhere: what to add there, so that it reports its predictions."""
 
 
 def adopt(
@@ -40,9 +43,13 @@ def adopt(
     target: str | None = None,
     time: str | None = None,
     key: str | None = None,
+    batch: bool = False,
+    url: str | None = None,
     actor: str | None = None,
 ) -> Adopted:
     """Register the model in `path` (none: it is served elsewhere), deploy it as `name`, and watch it.
+
+    With `batch` it answers no requests, and scores tables. `url` is where a model answers that is served elsewhere.
 
     `sample` is a table of rows like those that it gets; with `target` they hold the truth too. The monitor is added
     to quarterdeck.toml, whose comments and order are kept.
@@ -61,7 +68,7 @@ def adopt(
     _refuse_early(workspace, name)
     frame = read_table(sample, DatasetSettings(target=target, time=time, key=key))
     candidate = inspect_model(workspace, name, path, frame, target=target, time=time, key=key)
-    served_by = ServedBy.EXTERNAL if path is None else ServedBy.GATEWAY
+    served_by = ServedBy.EXTERNAL if path is None else ServedBy.BATCH if batch else ServedBy.GATEWAY
     with workspace.change("adopt") as tx:
         version = register(tx, workspace, candidate, actor=actor)
         operation = deploy_in(
@@ -70,15 +77,20 @@ def adopt(
             name,
             model=name,
             version=version.number,
-            reason=f"adopted from {'elsewhere' if path is None else path.name}",
+            reason=f"adopted from {(url or 'elsewhere') if path is None else path.name}",
             actor=actor,
             served_by=served_by,
         )
-        data = {"version": version.number, "served_by": str(served_by), "source": None if path is None else str(path)}
+        source = url if path is None else str(path)
+        if url is not None:
+            find_deployment(tx, name).url = url
+        data = {"version": version.number, "served_by": str(served_by), "source": source}
         workspace.record(tx, "model.adopted", f"deployment/{name}", data, actor=actor)
     unknown = tuple(version.unknown)
     if served_by is ServedBy.EXTERNAL:
         unknown += (f"Whether it is what answers there: unproven until a prediction names version {version.number}.",)
+    if served_by is ServedBy.BATCH:
+        unknown += ("Whether it can score a table: unproven until it has, by `quarterdeck score`.",)
     return Adopted(
         model=name,
         version=version.number,
@@ -86,6 +98,7 @@ def adopt(
         monitor=_watch(workspace, name),
         operation=operation.id or 0,
         unknown=unknown,
+        lines=host_lines(workspace, name, version) if served_by is ServedBy.EXTERNAL else None,
     )
 
 

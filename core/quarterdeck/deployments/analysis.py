@@ -7,14 +7,17 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
+from quarterdeck.deployments.admission import lacking_command
+from quarterdeck.deployments.batch_output import standing_outputs
 from quarterdeck.deployments.comparison import CandidateDetail, compare
-from quarterdeck.deployments.deployment import Deployment, ServedBy, find_deployment
+from quarterdeck.deployments.deployment import Deployment, find_deployment
 from quarterdeck.deployments.fitness import why_not
 from quarterdeck.deployments.knowngood import last_known_good
 from quarterdeck.deployments.outlook import Answer, Evidence, Outlook, findings, judge, place
 from quarterdeck.deployments.presence import Onlooker, others
 from quarterdeck.deployments.replaying import newest_outcome
 from quarterdeck.deployments.revision import Revision, find_revision
+from quarterdeck.deployments.rows import OutputRow
 from quarterdeck.errors import NotFoundError
 from quarterdeck.monitoring.alert import Alert, AlertKind
 from quarterdeck.monitoring.queries import AlertRow, alert, alerts, window_against
@@ -70,6 +73,8 @@ class RollbackPlan:
     alert: int | None
     others: tuple[Onlooker, ...]
     """Who else has this plan open."""
+    outputs: tuple[OutputRow, ...]
+    """Of a batch deployment: the tables that the present version wrote, and that still stand."""
 
     @property
     def desired_revision(self) -> int:
@@ -90,6 +95,7 @@ def plan(workspace: Workspace, name: str, *, to: int | None = None, alert: int |
             raise NotFoundError(f"Deployment '{name}' serves nothing yet. Deploy a version first.")
         desired = find_revision(tx, deployment.id, deployment.desired_revision)
         good = last_known_good(tx, workspace, name)
+        lacking = lacking_command(workspace, deployment)
         candidates = tuple(
             _candidate(tx, workspace, deployment, desired, revision, counts, good)
             for revision in tx.exec(
@@ -103,13 +109,14 @@ def plan(workspace: Workspace, name: str, *, to: int | None = None, alert: int |
         target = _target(candidates, to or good)
         replayed = newest_outcome(tx, deployment.id, desired.version, target.version) if target else None
         onlookers = tuple(others(tx, name))
+        outputs = standing_outputs(tx, deployment, desired.version)
     outlook = (
         judge(_evidence(workspace, name, desired.version, target.version, relevant, replayed))
         if target
         else Outlook("unknown", "there is no earlier revision that could serve")
     )
-    if deployment.served_by is ServedBy.EXTERNAL:
-        outlook = Outlook(outlook.answer, f"{outlook.because} (served elsewhere: roll back there)")
+    if lacking is not None:
+        outlook = Outlook(outlook.answer, f"{outlook.because} ({lacking})")
     cause = _cause(relevant, outlook, chosen=alert is not None)
     return RollbackPlan(
         deployment=name,
@@ -126,6 +133,7 @@ def plan(workspace: Workspace, name: str, *, to: int | None = None, alert: int |
         reason=f"alert {cause.id}: {cause.summary}" if cause else "",
         alert=cause.id if cause else None,
         others=onlookers,
+        outputs=outputs,
     )
 
 
@@ -158,12 +166,10 @@ def _candidate(
     counts: dict[int, int],
     good: int | None,
 ) -> CandidateRow:
-    reason: str | None
-    if deployment.served_by is ServedBy.EXTERNAL:
-        reason = "served elsewhere: roll back there"
-    elif revision.version == desired.version:
+    reason = lacking_command(workspace, deployment)
+    if reason is None and revision.version == desired.version:
         reason = f"it serves version {revision.version}, as now"
-    else:
+    elif reason is None:
         reason = why_not(tx, workspace, deployment, revision.version, serving=desired.version)
     until = revision.replaced_at or workspace.now()
     served = max((until - revision.verified_at).total_seconds(), 0.0) if revision.verified_at else 0.0

@@ -9,7 +9,7 @@ from typing import Any
 from sqlmodel import Session, select
 
 from quarterdeck import lineage
-from quarterdeck.deployments.deployment import find_deployment
+from quarterdeck.deployments.deployment import ServedBy, find_deployment
 from quarterdeck.deployments.fitness import signature_difference
 from quarterdeck.deployments.interference import what_would_undo
 from quarterdeck.deployments.presence import Onlooker, others
@@ -37,6 +37,7 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class CandidateDetail:
     deployment: str
+    served_by: ServedBy
     from_revision: int
     to_revision: int
     from_version: int
@@ -94,6 +95,7 @@ def compare(workspace: Workspace, name: str, revision: int) -> CandidateDetail:
     recent = traffic(workspace, name, workspace.now() - RATE_WINDOW)
     return CandidateDetail(
         deployment=name,
+        served_by=deployment.served_by,
         from_revision=desired.number,
         to_revision=candidate.number,
         from_version=now.number,

@@ -35,6 +35,8 @@ class Deployment(Entity, table=True):
     desired_revision: int | None = None
     """The revision number that is wanted. What each gateway worker observes is in its proofs."""
     created_at: datetime = Field(sa_column=time_column(required=True))
+    url: str | None = None
+    """Where it answers, for one that is served elsewhere; None where nobody said."""
 
     check_name = field_validator("name")(check_name)
 

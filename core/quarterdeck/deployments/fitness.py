@@ -24,7 +24,7 @@ def why_not(
         target = find_version(tx, deployment.model, version)
     except NotFoundError as error:
         return str(error)
-    if deployment.served_by is ServedBy.GATEWAY:
+    if deployment.served_by is not ServedBy.EXTERNAL:
         if target.format is Format.EXTERNAL or target.artifact is None:
             return f"version {version} is external: its model is not stored here"
         if not workspace.artifacts.has(target.artifact):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session, select
 
 from quarterdeck.deployments.checking import Answers, check_label, checked_prediction
 from quarterdeck.deployments.deployment import Deployment, ServedBy, find_deployment
-from quarterdeck.deployments.proving import prove_by_report
-from quarterdeck.deployments.revision import find_revision
+from quarterdeck.deployments.revision import find_revision, newest_of_versions
+from quarterdeck.deployments.witnessing import witness
 from quarterdeck.errors import DataError, RefusedError, UsageError
 from quarterdeck.registry.model import find_model
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import ModelVersion, Task, find_version
+from quarterdeck.traffic.recorded import recorded
 from quarterdeck.traffic.recording import Ingested, add_labels, add_predictions
 from quarterdeck.workspace import Workspace
 
@@ -61,19 +63,43 @@ def take_predictions(
         deployment = _external(tx, name)
         default = _desired(tx, deployment) if version is None else version
         versions = _versions(tx, deployment.model)
+        revisions = newest_of_versions(tx, deployment.id or 0)
     now = workspace.now()
     predictions = [
         checked_prediction(row, f"Prediction {number} for '{name}'", versions, default, now)
         for number, row in enumerate(rows, start=1)
     ]
+    for prediction in predictions:
+        prediction["revision"] = revisions.get(prediction["version"])
     try:
         taken = add_predictions(workspace, name, predictions)
     except _UNSTORABLE as error:
         raise DataError(f"A prediction for '{name}' holds a value that cannot be stored: {error}.") from error
-    named = {row.get("version") for row in rows} | {version}
-    if taken.accepted:
-        prove_by_report(workspace, name, named)
+    # A default names nothing.
+    named = {p["id"]: p["version"] for row, p in zip(rows, predictions, strict=True) if version or row.get("version")}
+    _witness(workspace, name, predictions, named, repeated=taken.duplicates > 0)
     return taken
+
+
+def _witness(
+    workspace: Workspace,
+    name: str,
+    predictions: Sequence[Mapping[str, Any]],
+    named: Mapping[str, int],
+    *,
+    repeated: bool,
+) -> None:
+    """Write down when each version answered, of those that the reports name."""
+    moments = {prediction["id"]: prediction["event_time"] for prediction in predictions}
+    # What was recorded first holds; that report may have been cut short before anything was made of it.
+    known = recorded(workspace, name, named) if repeated else {}
+    seen: dict[int, list[datetime]] = {}
+    for identifier, version in named.items():
+        recorded_version, moment = known.get(identifier, (version, moments[identifier]))
+        if recorded_version == version:
+            seen.setdefault(version, []).append(moment)
+    if seen:
+        witness(workspace, name, seen)
 
 
 def take_labels(workspace: Workspace, name: str, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -13,14 +13,15 @@ from quarterdeck.deployments.revision import RevisionKind
 
 class OperationState(StrEnum):
     PLANNED = "planned"
-    """Written: the gateway has not routed it everywhere yet."""
+    """Written: the gateway has not routed it everywhere yet, or the command that does it elsewhere has not ended."""
     UNPROVEN = "unproven"
-    """Served elsewhere, as somebody says: no prediction has named this version yet."""
+    """Nothing has shown it yet: no prediction or probe from elsewhere has named its version, or nothing was scored."""
     VERIFIED = "verified"
     """Every gateway worker has served a response of the new revision; or, where it is served elsewhere, a prediction
-    has named its version."""
+    or a probe has named its version; or a batch deployment has scored by it."""
     FAILED = "failed"
-    """A gateway worker could not serve the new revision and says why; the one before it goes on serving there."""
+    """A gateway worker could not serve the new revision and says why; the one before it goes on serving there. Or the
+    command that rolls back elsewhere failed."""
     SUPERSEDED = "superseded"
     """Another change came before it was verified."""
 
@@ -36,6 +37,6 @@ class Operation(Entity, table=True):
     reason: str
     planned_at: datetime = Field(sa_column=time_column(required=True))
     routed_at: datetime | None = Field(default=None, sa_column=time_column())
-    """When the last gateway worker pointed its routes at it."""
+    """When the last gateway worker pointed its routes at it, or the command that does it elsewhere had ended."""
     verified_at: datetime | None = Field(default=None, sa_column=time_column())
     error: str | None = None

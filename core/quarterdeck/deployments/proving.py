@@ -1,11 +1,7 @@
-"""What is observed: that gateway workers run and serve a revision, or that predictions from elsewhere name it.
-
-The last proof verifies an operation.
-"""
+"""What is observed: that gateway workers run and serve a revision. The last proof verifies an operation."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import and_
@@ -15,7 +11,7 @@ from quarterdeck import processes
 from quarterdeck.deployments.deployment import Deployment, find_deployment
 from quarterdeck.deployments.operation import Operation, OperationState
 from quarterdeck.deployments.proof import GatewayWorker, Proof
-from quarterdeck.deployments.revision import Revision, find_revision
+from quarterdeck.deployments.revision import Revision
 from quarterdeck.workspace import Workspace
 
 _PROVABLE = (OperationState.PLANNED, OperationState.FAILED)
@@ -138,38 +134,10 @@ def settle(tx: Session, workspace: Workspace, deployment_id: int) -> None:
     if not proofs or any(proof is None or proof.served_at is None for proof in proofs):
         return
     operation.routed_at = max(proof.routed_at for proof in proofs if proof is not None and proof.routed_at is not None)
-    _verify(tx, workspace, deployment, operation, revision, workers=len(proofs))
+    verify(tx, workspace, deployment, operation, revision, workers=len(proofs))
 
 
-def prove_by_report(workspace: Workspace, name: str, versions: Collection[int | None]) -> None:
-    """Verify what an external deployment is said to serve, if predictions that name `versions` are of that version.
-
-    Raises:
-        NotFoundError: there is no such deployment.
-    """
-    with workspace.state.read() as tx:
-        if _unproven(tx, name, versions) is None:
-            return
-    with workspace.state.write("prove by report") as tx:
-        found = _unproven(tx, name, versions)
-        if found is not None:
-            _verify(tx, workspace, *found, workers=0)
-
-
-def _unproven(
-    tx: Session, name: str, versions: Collection[int | None]
-) -> tuple[Deployment, Operation, Revision] | None:
-    deployment = find_deployment(tx, name)
-    if deployment.desired_revision is None:
-        return None
-    operation = _operation(tx, _id_of(deployment), deployment.desired_revision)
-    if operation is None or operation.state is not OperationState.UNPROVEN:
-        return None
-    revision = find_revision(tx, _id_of(deployment), deployment.desired_revision)
-    return (deployment, operation, revision) if revision.version in versions else None
-
-
-def _verify(
+def verify(
     tx: Session,
     workspace: Workspace,
     deployment: Deployment,
@@ -178,6 +146,7 @@ def _verify(
     *,
     workers: int,
 ) -> None:
+    """Write down, inside a transaction, that a revision serves: as many workers, a report or a score have shown it."""
     now = workspace.now()
     operation.verified_at, operation.state, operation.error = now, OperationState.VERIFIED, None
     revision.verified_at = now

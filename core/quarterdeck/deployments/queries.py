@@ -8,22 +8,27 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from quarterdeck.deployments.deployment import Deployment, find_deployment
+from quarterdeck.deployments.batch_output import standing_outputs
+from quarterdeck.deployments.deployment import Deployment, ServedBy, find_deployment
+from quarterdeck.deployments.observed import seen_intervals, seen_while_wanted, stretches_of
 from quarterdeck.deployments.operation import Operation, OperationState
 from quarterdeck.deployments.proof import GatewayWorker, Proof
 from quarterdeck.deployments.proving import is_alive, live_workers
 from quarterdeck.deployments.replay import Replay
-from quarterdeck.deployments.revision import Revision, find_revision
+from quarterdeck.deployments.revision import Revision, RevisionKind, find_revision
 from quarterdeck.deployments.rows import (
     DeploymentRow,
     GatewayState,
     Interval,
     OperationRow,
+    OutputRow,
     ProofRow,
     RevisionRow,
     State,
     WorkerRow,
 )
+from quarterdeck.deployments.sighting import recent
+from quarterdeck.deployments.witnessing import contradictions
 from quarterdeck.errors import NotFoundError
 from quarterdeck.workspace import Workspace
 
@@ -32,9 +37,11 @@ __all__ = [
     "GatewayState",
     "Interval",
     "OperationRow",
+    "OutputRow",
     "ProofRow",
     "RevisionRow",
     "WorkerRow",
+    "deployment_row",
     "deployments",
     "gateway_state",
     "intervals",
@@ -44,6 +51,22 @@ __all__ = [
     "replay_outcome",
     "revisions",
 ]
+
+_BY_WORKERS = (ServedBy.GATEWAY, ServedBy.PROCESS)
+
+
+def deployment_row(workspace: Workspace, name: str) -> DeploymentRow:
+    """One deployment.
+
+    Raises:
+        NotFoundError: there is none of that name, or it serves nothing yet.
+    """
+    with workspace.state.read() as tx:
+        find_deployment(tx, name)
+    for row in deployments(workspace):
+        if row.name == name:
+            return row
+    raise NotFoundError(f"Deployment '{name}' serves nothing yet. Deploy a version first.")
 
 
 def deployments(workspace: Workspace) -> list[DeploymentRow]:
@@ -57,26 +80,28 @@ def deployments(workspace: Workspace) -> list[DeploymentRow]:
             Operation.to_revision == Deployment.desired_revision,
         )
         return [
-            _deployment_row(workspace, deployment, revision, operation, workers)
+            _deployment_row(tx, workspace, deployment, revision, operation, workers)
             for deployment, revision, operation in tx.exec(desired.order_by(Deployment.name))
         ]
 
 
 def _deployment_row(
-    workspace: Workspace, deployment: Deployment, revision: Revision, operation: Operation, workers: int
+    tx: Session, workspace: Workspace, deployment: Deployment, revision: Revision, operation: Operation, workers: int
 ) -> DeploymentRow:
     states: dict[OperationState, State] = {
         OperationState.VERIFIED: "verified",
         OperationState.FAILED: "failed",
         OperationState.UNPROVEN: "unproven",
     }
+    seen = stretches_of(tx, deployment)
+    contradicted = bool(contradictions(tx, deployment, seen))
     return DeploymentRow(
         name=deployment.name,
         model=deployment.model,
         served_by=deployment.served_by,
         desired_revision=revision.number,
         version=revision.version,
-        state=states.get(operation.state, "planned"),
+        state="contradicted" if contradicted else states.get(operation.state, "planned"),
         protected=workspace.settings.deployment(deployment.name).protected,
         kind=revision.kind,
         changed_at=revision.created_at,
@@ -84,6 +109,9 @@ def _deployment_row(
         reason=revision.reason,
         workers=workers,
         operation=operation.id if operation.state is OperationState.PLANNED else None,
+        seen=tuple(sorted({one.version for one in recent(seen)})),
+        seen_at=max((one.last for one in seen), default=None),
+        url=deployment.url,
     )
 
 
@@ -95,6 +123,7 @@ def revisions(workspace: Workspace, name: str) -> list[RevisionRow]:
     """
     with workspace.state.read() as tx:
         deployment = find_deployment(tx, name)
+        seen = stretches_of(tx, deployment)
         query = select(Revision, Operation).where(
             Revision.deployment_id == deployment.id,
             Operation.deployment_id == Revision.deployment_id,
@@ -115,6 +144,8 @@ def revisions(workspace: Workspace, name: str) -> list[RevisionRow]:
                 desired=revision.number == deployment.desired_revision,
                 operation=operation.id or 0,
                 state=operation.state,
+                seen_from=seen_while_wanted(revision, seen)[0],
+                seen_until=seen_while_wanted(revision, seen)[1],
             )
             for revision, operation in tx.exec(query.order_by(col(Revision.number).desc()))
         ]
@@ -123,11 +154,16 @@ def revisions(workspace: Workspace, name: str) -> list[RevisionRow]:
 def intervals(workspace: Workspace, name: str) -> list[Interval]:
     """The production intervals of a deployment, oldest first.
 
-    A revision serves from its verification until the next one is verified: until then the one before goes on.
+    A revision serves from its verification until the next one is verified: until then the one before goes on. Where
+    it is served elsewhere, what was seen there counts; intervals of two versions may overlap.
 
     Raises:
         NotFoundError: there is no such deployment.
     """
+    with workspace.state.read() as tx:
+        deployment = find_deployment(tx, name)
+        if deployment.served_by is ServedBy.EXTERNAL:
+            return seen_intervals(tx, deployment)
     verified = sorted(
         ((row.verified_at, row) for row in revisions(workspace, name) if row.verified_at is not None),
         key=lambda pair: pair[0],
@@ -182,8 +218,17 @@ def operation_row(tx: Session, operation: Operation) -> OperationRow:
         verified_at=operation.verified_at,
         error=operation.error,
         workers=len(alive),
-        proofs=_proof_rows(tx, operation, alive),
+        proofs=_proof_rows(tx, operation, alive) if deployment.served_by in _BY_WORKERS else (),
+        served_by=deployment.served_by,
+        outputs=_outputs_before(tx, deployment, operation),
     )
+
+
+def _outputs_before(tx: Session, deployment: Deployment, operation: Operation) -> tuple[OutputRow, ...]:
+    before = operation.from_revision
+    if deployment.served_by is not ServedBy.BATCH or operation.kind is RevisionKind.DEPLOY or before is None:
+        return ()
+    return standing_outputs(tx, deployment, find_revision(tx, operation.deployment_id, before).version)
 
 
 def replay_outcome(workspace: Workspace, replay: int) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quarterdeck.datasets.querying import Query
 from quarterdeck.deployments.deployment import find_deployment
 from quarterdeck.deployments.intake import reporting_version, take_labels, take_predictions
 from quarterdeck.errors import DataError
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 def report_table(
     workspace: Workspace,
     name: str,
-    source: Path,
+    source: Path | Query,
     *,
     version: int | None = None,
+    version_column: str | None = None,
     prediction: str = "prediction",
     score: str | None = None,
     identifier: str = "id",
@@ -33,8 +35,9 @@ def report_table(
 ) -> Ingested:
     """Take the predictions of a table: a row each, with the inputs by their names. All or none are taken.
 
-    `score` names a column with the probability of the second of two classes. What is not named falls back to the
-    signature's own `time` and `key` columns, where the table has them.
+    `score` names a column with the probability of the second of two classes, `version_column` one with the version
+    that answered each row. What is not named falls back to the signature's own `time` and `key` columns, where the
+    table has them.
 
     Raises:
         NotFoundError: there is no such deployment or version.
@@ -43,12 +46,13 @@ def report_table(
     """
     _, signature = reporting_version(workspace, name, version)
     frame = _read(source)
-    needed = [identifier, prediction, *signature.names, *filter(None, (score, time, key))]
+    needed = [identifier, prediction, *signature.names, *filter(None, (score, time, key, version_column))]
     _require(frame, needed, source)
     time = time or (signature.time if signature.time in frame.columns else None)
     key = key or (signature.key if signature.key in frame.columns else None)
     columns = {column: _plain(frame[column]) for column in dict.fromkeys([*needed, *filter(None, (time, key))])}
-    inputs = [_typed(feature, columns[feature.name]) for feature in signature.features]
+    from_database = isinstance(source, Query)
+    inputs = [_typed(feature, columns[feature.name], from_database) for feature in signature.features]
     rows = [
         {
             "id": columns[identifier][i],
@@ -57,6 +61,7 @@ def report_table(
             "probabilities": None if score is None else _shares(columns[score][i], i, score),
             "event_time": None if time is None else columns[time][i],
             "key": None if key is None else columns[key][i],
+            "version": None if version_column is None else _version(columns[version_column][i]),
         }
         for i in range(len(frame))
     ]
@@ -91,13 +96,13 @@ def label_table(
     return take_labels(workspace, name, rows)
 
 
-def _read(source: Path) -> pd.DataFrame:
+def _read(source: Path | Query) -> pd.DataFrame:
     from quarterdeck.datasets.ingestion import read_table
 
-    return read_table(source, DatasetSettings())
+    return source.read() if isinstance(source, Query) else read_table(source, DatasetSettings())
 
 
-def _require(frame: pd.DataFrame, columns: Sequence[str], source: Path) -> None:
+def _require(frame: pd.DataFrame, columns: Sequence[str], source: Path | Query) -> None:
     lacking = [column for column in columns if column not in frame.columns]
     if lacking:
         raise DataError(
@@ -106,8 +111,15 @@ def _require(frame: pd.DataFrame, columns: Sequence[str], source: Path) -> None:
         )
 
 
-def _typed(feature: Feature, values: list[Any]) -> list[Any]:
-    """Text that a table took for numbers, such as post codes, is text again."""
+def _version(value: Any) -> Any:
+    """A whole number that a gap elsewhere in its column has made a float is one again."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _typed(feature: Feature, values: list[Any], from_database: bool) -> list[Any]:
+    """Text that a table took for numbers, such as post codes, is text again; 0 and 1 of a database are booleans."""
+    if feature.type == "boolean" and from_database:
+        return [bool(value) if type(value) in (int, float) and value in (0, 1) else value for value in values]
     return [None if value is None else plain(value) for value in values] if feature.type == "text" else values
 
 

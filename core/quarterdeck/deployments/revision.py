@@ -70,6 +70,12 @@ def find_revision(tx: Session, deployment_id: int, number: int) -> Revision:
     return revision
 
 
+def newest_of_versions(tx: Session, deployment_id: int) -> dict[int, int]:
+    """For each version that a deployment was ever meant to serve the number of its newest revision."""
+    query = select(Revision).where(Revision.deployment_id == deployment_id).order_by(col(Revision.number))
+    return {revision.version: revision.number for revision in tx.exec(query)}
+
+
 def last_number(tx: Session, deployment_id: int) -> int:
     """The newest revision's number, 0 when there is none."""
     query = select(Revision.number).where(Revision.deployment_id == deployment_id)

@@ -8,9 +8,9 @@ from sqlmodel import Session, col, select
 
 from quarterdeck import lineage
 from quarterdeck.deployments.admission import (
-    refuse_external,
     refuse_failed_gate,
     refuse_unless_fit,
+    refuse_without_command,
     refuse_without_reason,
 )
 from quarterdeck.deployments.deployment import Deployment, ServedBy, find_deployment
@@ -106,8 +106,8 @@ def roll_back(
     Raises:
         NotFoundError: there is no such deployment or revision.
         UsageError: `to` is the desired revision, or serves the same version.
-        RefusedError: there is no known-good revision, `to` cannot serve, the deployment is served elsewhere, or it is
-            protected and there is no reason.
+        RefusedError: there is no known-good revision, `to` cannot serve, the deployment is served elsewhere without a
+            `rollback_command`, or it is protected and there is no reason.
         ConflictError: `expected` is not the desired revision, or the deployment moved meanwhile.
     """
     seen = expected
@@ -119,7 +119,7 @@ def roll_back(
     with workspace.change("roll back") as tx:
         deployment = find_deployment(tx, name)
         deployment.expect(seen)
-        refuse_external(deployment)
+        refuse_without_command(workspace, deployment)
         if to is None:
             raise RefusedError(
                 f"Deployment '{name}' has no known-good revision to go back to: none was verified, served long enough "
@@ -149,13 +149,13 @@ def undo(
     Raises:
         NotFoundError: there is no such deployment.
         RefusedError: there was nothing before the newest change, what was there cannot serve, the deployment is
-            served elsewhere, or it is protected and there is no reason.
+            served elsewhere without a `rollback_command`, or it is protected and there is no reason.
         ConflictError: `expected` is not the desired revision.
     """
     with workspace.change("undo") as tx:
         deployment = find_deployment(tx, name)
         deployment.expect(expected)
-        refuse_external(deployment)
+        refuse_without_command(workspace, deployment)
         newest = find_revision(tx, _id_of(deployment), deployment.desired_revision or 0)
         if newest.replaces is None:
             raise RefusedError(
@@ -207,8 +207,7 @@ def _change(
         kind=kind,
         from_revision=before,
         to_revision=revision.number,
-        # No gateway worker can prove what another system serves: its own predictions will, or nothing does.
-        state=OperationState.UNPROVEN if deployment.served_by is ServedBy.EXTERNAL else OperationState.PLANNED,
+        state=_first_state(deployment, kind),
         actor=who,
         reason=reason,
         planned_at=now,
@@ -223,11 +222,21 @@ def _change(
         "model": deployment.model,
         "version": revision.version,
         "reason": reason,
+        "served_by": deployment.served_by,
     }
     workspace.record(tx, _EVENTS[kind], f"deployment/{deployment.name}", data, actor=actor)
     source, target = f"version/{deployment.model}@{revision.version}", f"revision/{deployment.name}@{revision.number}"
     lineage.connect(tx, source, target)
     return operation
+
+
+def _first_state(deployment: Deployment, kind: RevisionKind) -> OperationState:
+    """Planned where somebody of ours has to act; where it is for others to show what they serve, unproven."""
+    if deployment.served_by is ServedBy.BATCH:
+        return OperationState.UNPROVEN
+    # What is deployed elsewhere was done there, and is told here; going back is asked for here.
+    told = deployment.served_by is ServedBy.EXTERNAL and kind is RevisionKind.DEPLOY
+    return OperationState.UNPROVEN if told else OperationState.PLANNED
 
 
 def _supersede(tx: Session, deployment_id: int) -> None:

@@ -10,7 +10,7 @@ from quarterdeck.deployments.deployment import ServedBy
 from quarterdeck.deployments.operation import OperationState
 from quarterdeck.deployments.revision import RevisionKind
 
-State = Literal["planned", "verified", "failed", "unproven"]
+State = Literal["planned", "verified", "failed", "unproven", "contradicted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,25 @@ class ProofRow:
     request_id: str | None
     probe: bool
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRow:
+    """A table that a batch deployment has written."""
+
+    id: int
+    deployment: str
+    version: int
+    revision: int
+    input: str
+    output: str
+    digest: str
+    """SHA-256 of the file as it was written."""
+    rows: int
+    actor: str
+    at: datetime
+    finished_at: datetime | None
+    """None where the process ended before all its predictions were recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +67,9 @@ class OperationRow:
     workers: int
     """Gateway workers alive now: as many proofs are needed."""
     proofs: tuple[ProofRow, ...]
+    served_by: ServedBy
+    outputs: tuple[OutputRow, ...]
+    """For a batch deployment that went back: the tables that the version before it wrote, and that still stand."""
 
     @property
     def milliseconds(self) -> float | None:
@@ -63,8 +85,9 @@ class DeploymentRow:
     desired_revision: int
     version: int
     state: State
-    """*verified*: every worker served it; *planned*: not yet; *failed*: a worker cannot; *unproven*: served elsewhere,
-    and no prediction has named the version."""
+    """*verified*: every worker served it, a score used it, or predictions or a probe named it; *planned*: not yet;
+    *failed*: a worker or a command cannot; *unproven*: nothing has shown it yet; *contradicted*: it was verified, and
+    another version is seen to answer since."""
     protected: bool
     kind: RevisionKind
     """What made the desired revision."""
@@ -75,6 +98,12 @@ class DeploymentRow:
     """Gateway workers alive."""
     operation: int | None
     """The operation under way."""
+    seen: tuple[int, ...]
+    """Served elsewhere: the versions that were seen to answer there last."""
+    seen_at: datetime | None
+    """When the last of them was."""
+    url: str | None
+    """Served elsewhere: where, if somebody said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +121,17 @@ class RevisionRow:
     desired: bool
     operation: int
     state: OperationState
+    seen_from: datetime | None
+    """Served elsewhere: when its version was first and last seen to answer there while it was wanted."""
+    seen_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """From when to when a version served production."""
+    """From when to when a version served production, or was seen to where it is served elsewhere."""
 
-    revision: int
+    revision: int | None
+    """None for a version that was seen and that nobody had asked for."""
     version: int
     start: datetime
     end: datetime | None

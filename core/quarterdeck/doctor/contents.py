@@ -38,6 +38,8 @@ def schedules(patient: Patient) -> Outcome:
     known = {found.name: found for found in find_pipelines_in(patient.root / patient.settings.workspace.pipelines)}
     bad = []
     for name, schedule in patient.settings.schedules.items():
+        if schedule.pipeline is None:
+            continue
         found = known.get(schedule.pipeline)
         if found is None:
             bad.append(f"{name} starts the pipeline '{schedule.pipeline}', which is not there")

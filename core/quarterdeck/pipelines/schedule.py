@@ -17,6 +17,8 @@ class Target(StrEnum):
     PIPELINE = "pipeline"
     MONITOR = "monitor"
     HOUSEKEEPING = "housekeeping"
+    PROBE = "probe"
+    SCORE = "score"
 
 
 class Overlap(StrEnum):
@@ -44,10 +46,10 @@ class Misfire(StrEnum):
 class Schedule(Entity, table=True):
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
-    """`schedules.NAME` of quarterdeck.toml, or `monitor:NAME` for a monitor's own."""
+    """`schedules.NAME` of quarterdeck.toml, or `monitor:NAME` for a monitor's own, `probe:NAME` for a deployment's."""
     target_kind: Target = Field(sa_column=choice_column("target_kind", Target))
     target: str
-    """Name of the pipeline or the monitor."""
+    """Name of the pipeline, the monitor, the task or the deployment."""
     cron: str | None = None
     every_seconds: float | None = None
     on_data: str | None = None

@@ -8,11 +8,12 @@ from typing import Any
 from sqlmodel import Session, select
 
 from quarterdeck.pipelines.schedule import Misfire, Overlap, Schedule, Target
-from quarterdeck.settings import Settings
+from quarterdeck.settings import ScheduleSettings, Settings
 from quarterdeck.workspace import Workspace
 
 MONITOR_PREFIX = "monitor:"
 HOUSEKEEPING_PREFIX = "housekeeping:"
+PROBE_PREFIX = "probe:"
 _TIMING = ("cron", "every_seconds", "on_data", "timezone")
 
 
@@ -43,13 +44,13 @@ def wanted_schedules(settings: Settings) -> dict[str, dict[str, Any]]:
     wanted: dict[str, dict[str, Any]] = {}
     for name, schedule in settings.schedules.items():
         wanted[name] = _columns(
-            Target.PIPELINE,
-            schedule.pipeline,
+            Target.PIPELINE if schedule.pipeline else Target.SCORE,
+            schedule.pipeline or schedule.score or "",
             schedule.every,
             cron=schedule.cron,
             on_data=schedule.on_data,
             timezone=schedule.timezone,
-            parameters=dict(schedule.parameters),
+            parameters={**schedule.parameters, **_tables(schedule)},
             paused=schedule.paused,
             overlap=Overlap(schedule.overlap),
             misfire=Misfire(schedule.misfire),
@@ -57,6 +58,9 @@ def wanted_schedules(settings: Settings) -> dict[str, dict[str, Any]]:
         )
     for name, monitor in settings.monitors.items():
         wanted[f"{MONITOR_PREFIX}{name}"] = _columns(Target.MONITOR, name, monitor.every)
+    for name, deployment in settings.deployments.items():
+        if deployment.version_probe:
+            wanted[f"{PROBE_PREFIX}{name}"] = _columns(Target.PROBE, name, deployment.probe_every)
     keeping = settings.housekeeping
     tasks = {"compact": keeping.compact, "backup": keeping.backup, "vacuum": keeping.vacuum, "tidy": keeping.tidy}
     for task, every in tasks.items():
@@ -66,6 +70,10 @@ def wanted_schedules(settings: Settings) -> dict[str, dict[str, Any]]:
                 Target.HOUSEKEEPING, task, every, grace_seconds=every.total_seconds()
             )
     return wanted
+
+
+def _tables(schedule: ScheduleSettings) -> dict[str, Any]:
+    return {"input": schedule.input, "output": schedule.output} if schedule.score else {}
 
 
 def _columns(target_kind: Target, target: str, every: timedelta | None, **others: Any) -> dict[str, Any]:

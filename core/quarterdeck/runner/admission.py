@@ -17,11 +17,11 @@ from quarterdeck.pipelines import pausing
 from quarterdeck.runner.job import Job, JobKind, JobState
 from quarterdeck.workspace import Workspace
 
-SHORT = frozenset({JobKind.MONITOR, JobKind.NOTIFY})
-"""What watches and tells must not wait behind trainings: these have places of their own."""
+SHORT = frozenset({JobKind.MONITOR, JobKind.NOTIFY, JobKind.PROBE, JobKind.ROLLBACK})
+"""What watches, tells and goes back must not wait behind trainings: these have places of their own."""
 SHORT_PLACES = 2
-DISK_EXEMPT = frozenset({JobKind.NOTIFY, JobKind.HOUSEKEEPING})
-"""What tells of a full disk, and what makes room on it."""
+DISK_EXEMPT = frozenset({JobKind.NOTIFY, JobKind.HOUSEKEEPING, JobKind.ROLLBACK})
+"""What tells of a full disk, what makes room on it, and what works on one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,12 @@ class JobKind(StrEnum):
     """Run another version on recorded traffic and compare."""
     HOUSEKEEPING = "housekeeping"
     """Compact, back up, vacuum or tidy."""
+    ROLLBACK = "rollback"
+    """Run the command that rolls back a deployment that is served elsewhere."""
+    PROBE = "probe"
+    """Ask which version answers for a deployment that is served elsewhere."""
+    SCORE = "score"
+    """Score a table by a batch deployment."""
 
 
 class JobState(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from sqlalchemy.exc import OperationalError
@@ -25,6 +26,8 @@ from quarterdeck.workspace import Workspace
 
 BATCH = 200
 NOTIFY_RETRIES = 7
+ROLLBACK_PRIORITY = 100
+"""Before everything else that waits for the same places."""
 _POLICY = "policy"
 _DELIVERY = ("deployment.deployed", "deployment.rolled_back", "deployment.undone")
 
@@ -138,6 +141,16 @@ def _queue_replay(tx: Session, workspace: Workspace, event: Event) -> None:
     queue.enqueue(tx, workspace, work)
 
 
+def _command_rollback(tx: Session, workspace: Workspace, event: Event) -> None:
+    """Going back elsewhere is up to a command of the user's: one attempt, since nobody knows what half of one did."""
+    if event.data.get("served_by") != "external":
+        return
+    operation = event.data["operation"]
+    terms = replace(terms_of(workspace, max_attempts=1), priority=ROLLBACK_PRIORITY)
+    key = f"rollback:operation/{operation}"
+    queue.enqueue(tx, workspace, Work(JobKind.ROLLBACK, key, event.subject, {"operation": operation}, terms))
+
+
 def _compare_with_known_good(workspace: Workspace, event: Event) -> None:
     """The predictions got worse: ask what the last known-good version would have answered."""
     from quarterdeck.deployments import knowngood, replaying
@@ -196,6 +209,8 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "alert.opened": (_notify, _report),
     "alert.escalated": (_notify, _report),
     "replay.requested": (_queue_replay,),
+    "deployment.rolled_back": (_command_rollback,),
+    "deployment.undone": (_command_rollback,),
     "disk.low": (_tell_of_disk,),
     "disk.recovered": (_tell_of_disk,),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from sqlmodel import Session, col, select
 
@@ -23,6 +24,15 @@ TRIGGER = "schedule/"
 """How the trigger of a run begins that a tick has asked for."""
 
 
+_TASKS = {
+    Target.MONITOR: (JobKind.MONITOR, "monitor"),
+    Target.HOUSEKEEPING: (JobKind.HOUSEKEEPING, "task"),
+    Target.PROBE: (JobKind.PROBE, "deployment"),
+    Target.SCORE: (JobKind.SCORE, "deployment"),
+}
+"""For each target that is no pipeline the kind of job, and what its payload calls the target."""
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """One time that a schedule starts its work."""
@@ -39,6 +49,13 @@ class Start:
     @property
     def starts_run(self) -> bool:
         return self.row.target_kind is Target.PIPELINE
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether only its own earlier work counts as an overlap: two schedules may run one pipeline, or score into
+        two files.
+        """
+        return self.row.target_kind in (Target.PIPELINE, Target.SCORE)
 
 
 def fire(tx: Session, workspace: Workspace, *ticks: tuple[Schedule, datetime]) -> int:
@@ -88,7 +105,7 @@ def _waves(wanted: Sequence[Start]) -> list[list[Start]]:
     waves: list[list[Start]] = []
     taken: set[str] = set()
     for one in wanted:
-        mine = {one.row.name} if one.starts_run else {one.row.name, one.subject}
+        mine = {one.row.name} if one.stands_alone else {one.row.name, one.subject}
         if not waves or mine & taken:
             waves.append([])
             taken = set()
@@ -103,7 +120,7 @@ def _start_together(tx: Session, workspace: Workspace, wave: Sequence[Start]) ->
     for one in wave:
         earlier = under_way[one.row.name]
         if earlier and one.row.overlap is Overlap.SKIP:
-            if one.starts_run:
+            if one.stands_alone:
                 because = {"tick": one.moment.isoformat(), "because": f"job/{earlier[0].id}"}
                 workspace.record(tx, "schedule.skipped", f"schedule/{one.row.name}", because)
             continue
@@ -133,23 +150,31 @@ def _run_work(workspace: Workspace, one: Start, run: Run) -> Work:
 
 
 def _task_work(workspace: Workspace, one: Start) -> Work:
-    kind = JobKind.MONITOR if one.row.target_kind is Target.MONITOR else JobKind.HOUSEKEEPING
-    payload = {"monitor" if kind is JobKind.MONITOR else "task": one.row.target}
-    # One attempt: the next tick does the same work.
-    terms = terms_of(workspace, max_attempts=1)
+    kind, named = _TASKS[one.row.target_kind]
+    payload = {named: one.row.target, **_files(one)}
+    # One attempt: the next tick does the same work. A score that died leaves nothing but its own table to make.
+    terms = terms_of(workspace, max_attempts=2 if kind is JobKind.SCORE else 1)
     key = f"{one.row.name}@{one.moment:%FT%T.%f}Z"
     return Work(kind, key, one.subject, payload, terms, schedule=one.row.name, tick=one.moment)
+
+
+def _files(one: Start) -> dict[str, str]:
+    """What a score reads and writes, with the day of the tick filled in."""
+    if one.row.target_kind is not Target.SCORE:
+        return {}
+    day = f"{one.moment.astimezone(ZoneInfo(one.row.timezone)):%Y-%m-%d}"
+    return {name: str(one.row.parameters[name]).replace("{date}", day) for name in ("input", "output")}
 
 
 def _under_way(tx: Session, wanted: Sequence[Start]) -> dict[str, list[Job]]:
     """For each schedule the jobs, oldest first, that the overlap policy looks at."""
     # Work that queues waits by the rule of admission: there is nothing to look for.
     looking = [one for one in wanted if one.row.overlap is not Overlap.QUEUE]
-    subjects = {one.subject for one in looking if not one.starts_run}
+    subjects = {one.subject for one in looking if not one.stands_alone}
     ours = col(Job.schedule).in_([one.row.name for one in looking]) | col(Job.subject).in_(subjects)
     jobs = tx.exec(select(Job).where(ours, col(Job.state).in_(UNDER_WAY)).order_by(col(Job.id))).all()
     found: dict[str, list[Job]] = {one.row.name: [] for one in wanted}
     for one in looking:
-        subject = None if one.starts_run else one.subject
+        subject = None if one.stands_alone else one.subject
         found[one.row.name] = [job for job in jobs if job.schedule == one.row.name or job.subject == subject]
     return found

@@ -147,6 +147,18 @@ def dispatch(workspace: Workspace, job: Job, fence: Fence) -> None:
             from quarterdeck.runner.housekeeping import Task, keep_house
 
             keep_house(workspace, Task(payload["task"]), fence)
+        case JobKind.ROLLBACK:
+            from quarterdeck.deployments.commanding import roll_back_elsewhere
+
+            roll_back_elsewhere(workspace, payload["operation"], fence=fence)
+        case JobKind.PROBE:
+            from quarterdeck.deployments.probing import probe
+
+            probe(workspace, payload["deployment"], fence=fence)
+        case JobKind.SCORE:
+            from quarterdeck.deployments.scoring import score_scheduled
+
+            score_scheduled(workspace, payload["deployment"], payload["input"], payload["output"], fence=fence)
 
 
 def _finish(workspace: Workspace, job_id: int, attempt: int, error: str | None) -> JobState:

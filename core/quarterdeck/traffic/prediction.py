@@ -37,7 +37,7 @@ class Prediction(TrafficEntity, table=True):
     event_time: datetime = Field(sa_column=time_column(required=True))
     """When the thing predicted about happened; `received_at` when nothing said otherwise."""
     revision: int | None = None
-    """Number of the revision that routed it; none for external predictions."""
+    """The revision that routed it. Of a reported one: the newest of the version that it names; none where none is."""
     version: int
     """`NO_VERSION` where the constant or the rule of the fallback answered."""
     variant: str

@@ -161,7 +161,9 @@ def test_an_external_version_is_verified_once_a_new_prediction_names_it(workspac
     (row,) = queries.deployments(workspace)
     assert row.state == "unproven"
     assert row.operation is None
-    assert queries.intervals(workspace, "flats") == []
+    assert [(span.version, span.revision, span.end) for span in queries.intervals(workspace, "flats")] == [
+        (1, None, None)
+    ]
     take_predictions(workspace, "flats", [{**GOOD, "id": "c"}], version=2)
     take_predictions(workspace, "flats", [{**GOOD, "id": "d", "version": 2}])
     (row,) = queries.deployments(workspace)
@@ -172,5 +174,4 @@ def test_an_external_version_is_verified_once_a_new_prediction_names_it(workspac
         (data,) = verified(tx)
     assert (data["revision"], data["version"], data["workers"]) == (2, 2, 0)
     assert data["milliseconds"] == pytest.approx(operation.milliseconds, abs=0.1)
-    (interval,) = queries.intervals(workspace, "flats")
-    assert interval.version == 2
+    assert [(span.version, span.revision) for span in queries.intervals(workspace, "flats")] == [(1, None), (2, 2)]

@@ -45,6 +45,7 @@ def test_a_deployment_is_made_by_its_first_deploy(workspace: Workspace) -> None:
             "model": "fraud",
             "version": 1,
             "reason": "first",
+            "served_by": "gateway",
         }
         assert lineage.upstream(tx, "revision/payments@1") == ["version/fraud@1"]
 

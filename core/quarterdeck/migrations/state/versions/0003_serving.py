@@ -15,6 +15,16 @@ _WIDER = (
         "format IN ('skops', 'onnx', 'xgboost', 'lightgbm', 'pickle', 'mlflow', 'entry', 'external')",
     ),
     ("deployment", "served_by IN ('gateway', 'external')", "served_by IN ('gateway', 'process', 'external', 'batch')"),
+    (
+        "job",
+        "kind IN ('run', 'monitor', 'report', 'notify', 'replay', 'housekeeping')",
+        "kind IN ('run', 'monitor', 'report', 'notify', 'replay', 'housekeeping', 'rollback', 'probe', 'score')",
+    ),
+    (
+        "schedule",
+        "target_kind IN ('pipeline', 'monitor', 'housekeeping')",
+        "target_kind IN ('pipeline', 'monitor', 'housekeeping', 'probe', 'score')",
+    ),
 )
 
 
@@ -39,3 +49,40 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest"),
     )
     op.add_column("model_version", sa.Column("agreement", sa.Text(), nullable=False, server_default="{}"))
+    _elsewhere()
+
+
+def _elsewhere() -> None:
+    """What external and batch deployments leave: where one answers, who was seen there, which tables were written."""
+    op.add_column("deployment", sa.Column("url", sa.String(), nullable=True))
+    op.create_table(
+        "sighting",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("deployment_id", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("first_seen", sa.String(length=27), nullable=False),
+        sa.Column("last_seen", sa.String(length=27), nullable=False),
+        sa.ForeignKeyConstraint(["deployment_id"], ["deployment.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_sighting_deployment_id"), "sighting", ["deployment_id"], unique=False)
+    op.create_table(
+        "batch_output",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("deployment_id", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("input", sa.String(), nullable=False),
+        sa.Column("input_digest", sa.String(), nullable=False),
+        sa.Column("output", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("options", sa.Text(), nullable=False),
+        sa.Column("ids", sa.String(), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("finished_at", sa.String(length=27), nullable=True),
+        sa.ForeignKeyConstraint(["deployment_id"], ["deployment.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_batch_output_deployment_id"), "batch_output", ["deployment_id"], unique=False)
