@@ -30,7 +30,11 @@ Confirm = Annotated[
 def adopt(
     model: Annotated[
         Path | None,
-        typer.Argument(help="A .skops or .onnx file; none for a model served elsewhere.", show_default=False),
+        typer.Argument(
+            help="A file (skops, ONNX, joblib, pickle, XGBoost, LightGBM) or a folder (MLflow, code); none for a model "
+            "served elsewhere.",
+            show_default=False,
+        ),
     ] = None,
     sample: Annotated[
         Path | None, typer.Option("--sample", help="Rows that the model takes.", show_default=False)
@@ -46,12 +50,26 @@ def adopt(
     key: Annotated[
         str | None, typer.Option("--key", help="The column with your own key of a row.", show_default=False)
     ] = None,
+    python: Annotated[
+        Path | None,
+        typer.Option("--python", help="The model's own environment: its folder or interpreter.", show_default=False),
+    ] = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(
+            "--entry", help="The model is a function of the code in MODEL: module:predict.", show_default=False
+        ),
+    ] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Load this pickle, which runs whatever it contains.")
+    ] = False,
     detach: Detach = False,
     as_data: JsonFlag = False,
 ) -> None:
     """Register, deploy and watch a model that was made elsewhere."""
     from quarterdeck.deployments.adoption import adopt as adopt_model
     from quarterdeck.errors import UsageError
+    from quarterdeck.registry.adoption import Surroundings
 
     if sample is None:
         raise UsageError("Give --sample FILE: rows like those that the model gets, to learn its signature from.")
@@ -60,11 +78,20 @@ def adopt(
     if name is None:
         if model is None:
             raise UsageError("Give --name for a model that is served elsewhere.")
-        name = model.name.split(".")[0]
+        name = model.resolve().name.split(".")[0]
     if sys.stderr.isatty():
         say("Reading the sample, and what the model makes of it ...")
     with opened() as workspace:
-        adopted = adopt_model(workspace, name, path=model, sample=sample, target=target, time=time, key=key)
+        adopted = adopt_model(
+            workspace,
+            name,
+            path=model,
+            sample=sample,
+            target=target,
+            time=time,
+            key=key,
+            surroundings=Surroundings(python, entry, trust_pickle),
+        )
         missing = None if external or detach else wait_for_proof(workspace, adopted.operation)[1]
     for sentence in adopted.unknown:
         say(f"Not known: {sentence}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from sqlmodel import Session
 
-from quarterdeck.deployments.deployment import Deployment, ServedBy
+from quarterdeck.deployments.deployment import IN_GATEWAY, Deployment
 from quarterdeck.errors import NotFoundError
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import Format, ModelVersion, find_version
@@ -24,11 +26,13 @@ def why_not(
         target = find_version(tx, deployment.model, version)
     except NotFoundError as error:
         return str(error)
-    if deployment.served_by is ServedBy.GATEWAY:
+    if deployment.served_by in IN_GATEWAY:
         if target.format is Format.EXTERNAL or target.artifact is None:
             return f"version {version} is external: its model is not stored here"
         if not workspace.artifacts.has(target.artifact):
             return f"its artifact {target.artifact[:12]} is missing from {workspace.artifacts.root}"
+        if target.python is not None and not os.access(target.python, os.X_OK):
+            return f"its Python environment is gone: there is no {target.python}"
     if serving is None or serving == version:
         return None
     return signature_difference(find_version(tx, deployment.model, serving), target)

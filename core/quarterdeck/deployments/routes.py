@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlmodel import Session, col, select
 
-from quarterdeck.deployments.deployment import Deployment, ServedBy
+from quarterdeck.deployments.deployment import IN_GATEWAY, Deployment
 from quarterdeck.deployments.knowngood import last_known_good
 from quarterdeck.deployments.revision import Revision, find_revision
 from quarterdeck.registry.version import ModelVersion, find_version
@@ -49,7 +49,7 @@ def keep_warm(workspace: Workspace) -> list[Route]:
 
 def _gateway_deployments(tx: Session) -> list[Deployment]:
     query = select(Deployment).where(
-        Deployment.served_by == ServedBy.GATEWAY, col(Deployment.desired_revision).is_not(None)
+        col(Deployment.served_by).in_(IN_GATEWAY), col(Deployment.desired_revision).is_not(None)
     )
     return list(tx.exec(query.order_by(Deployment.name)))
 
