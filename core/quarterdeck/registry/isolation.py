@@ -20,6 +20,7 @@ from quarterdeck.processes import ProcessIdentity, group_members, identity_of, k
 from quarterdeck.registry.model_host import receive, send
 
 TICK_SECONDS = 0.2
+DYING_SECONDS = 0.5
 ENDING_SECONDS = 5.0
 LAST_LINES = 20
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -118,7 +119,8 @@ class IsolatedProcess:
         """Make sure that the process has ended, and say how it did. May be called again, and from other threads."""
         with self._ending:
             if self._end is None:
-                if not self.wait(0):
+                # One that closed its socket by dying is gone in a moment, and then says itself how.
+                if not self.wait(DYING_SECONDS):
                     self.kill(why)
                 status = self._process.wait(ENDING_SECONDS)
                 # Children that outlive it would hold its output, and its memory.

@@ -207,6 +207,8 @@ class Inputs:
         self.types = model.types
         self.pandas = importlib.util.find_spec("pandas") is not None
         self.numpy = importlib.util.find_spec("numpy") is not None
+        if self.pandas:
+            importlib.import_module("pandas")  # The first request should not have to wait for it.
 
     def make(self, columns: list[list[Any]], named: bool) -> Any:
         """A pandas frame; an array where `named` is false; a list of dictionaries where there is no such library."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from quarterdeck.deployments import proving
 from quarterdeck.errors import NotFoundError, QuarterdeckError
+from quarterdeck.registry.hosted import ModelDownError, ModelTimeoutError
 from quarterdeck.serving import protocol
 from quarterdeck.serving.columns import BadInput
 from quarterdeck.serving.protocol import ParsedRequest
@@ -70,13 +71,14 @@ class Gateway:
             NotFoundError, NotReadyError: nothing answers for `deployment`.
             BadInput: the request does not fit.
             Busy: too many requests wait.
+            ModelDownError: the model's own process is not there, or took too long.
             ModelFailedError: the model itself failed.
         """
         route = self.route(deployment)
         try:
             request = protocol.parse(body, route.model.signature, self._workspace.now())
             return await self._ask(route, request, probe=False)
-        except (BadInput, Busy, ModelFailedError) as error:
+        except (BadInput, Busy, ModelDownError, ModelFailedError) as error:
             self._recorder.count_error(route.deployment, route.revision, _REASONS[type(error)])
             raise
 
@@ -106,7 +108,7 @@ class Gateway:
         model = route.model
         try:
             answer = await self._runtime.predict(model, request.columns, request.rows)
-        except Busy:
+        except (Busy, ModelDownError):
             raise
         except Exception as error:  # the model's own code may raise anything
             raise _explained(model, request, error) from error
@@ -207,7 +209,13 @@ def _begin(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> N
     task.add_done_callback(tasks.discard)
 
 
-_REASONS: dict[type[Exception], str] = {BadInput: "rejected", Busy: "overload", ModelFailedError: "failed"}
+_REASONS: dict[type[Exception], str] = {
+    BadInput: "rejected",
+    Busy: "overload",
+    ModelDownError: "failed",
+    ModelTimeoutError: "failed",
+    ModelFailedError: "failed",
+}
 
 
 def _explained(model: LoadedModel, request: ParsedRequest, error: Exception) -> QuarterdeckError:

@@ -15,6 +15,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 from quarterdeck.errors import BusyError, NotFoundError, QuarterdeckError, RefusedError, UsageError
+from quarterdeck.registry.hosted import ModelDownError, ModelTimeoutError
 from quarterdeck.serving import external, protocol
 from quarterdeck.serving.gateway import Gateway, NotReadyError, Reply
 from quarterdeck.serving.runtime import Busy
@@ -29,6 +30,8 @@ _STATUS: tuple[tuple[type[QuarterdeckError], int], ...] = (
     (RefusedError, 409),
     (NotReadyError, 503),
     (BusyError, 503),
+    (ModelTimeoutError, 504),
+    (ModelDownError, 503),
 )
 log = logging.getLogger("quarterdeck.gateway")
 AnyRequest = Request[Any, Any, Any]
