@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -50,6 +51,11 @@ def is_alive(identity: ProcessIdentity) -> bool:
     return (
         identity.boot_id == boot_id() and bool(stat) and stat[_STATE] not in "ZX" and _started(stat) == identity.started
     )
+
+
+def age(identity: ProcessIdentity) -> float:
+    """Seconds since a process of this boot was started."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - identity.started
 
 
 def group_members(pgid: int, started: float, boot: str) -> list[int]:

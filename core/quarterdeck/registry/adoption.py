@@ -116,7 +116,7 @@ def _in_process(
     path, python = sample.path, find_python(given.python)
     if model_format in PICKLED and not given.trust_pickle:
         raise RefusedError(
-            f"{path} is a pickle: loading it runs whatever it contains, though in a process of its own. If you trust "
+            f"{path} holds a pickle: loading it runs whatever it contains, if in a process of its own. If you trust "
             "who made it, add --trust-pickle; the choice is bound to its bytes and written into the event log."
         )
     if model_format is Format.PICKLE:

@@ -68,6 +68,8 @@ class XgboostBooster:
             table, iteration_range=self._rounds, predict_type=kind, validate_features=False
         )
         answers = np.asarray(found, dtype=np.float64)
+        if self.objective == "multi:softprob":
+            return np.asarray(answers / answers.sum(axis=1, keepdims=True))  # They are float32, and sum up to nearly 1.
         if not margin:
             return answers
         if self.objective == "binary:logitraw":
@@ -92,7 +94,7 @@ class LightgbmBooster:
         import lightgbm
 
         try:
-            self._booster = lightgbm.Booster(model_str=content.decode(), params={"verbose": -1})
+            self._booster = lightgbm.Booster(model_str=content.decode())
         except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
             raise ArtifactError(f"This is not a LightGBM model that can be loaded: {_said(error)}.") from error
         self.objective: str = str(self._booster.dump_model(num_iteration=1).get("objective", "")).partition(" ")[0]
@@ -151,9 +153,11 @@ class _BoosterPredictor(Predictor):
         # A category that training never saw has no code, and is missing then, as LightGBM has it.
         encoded: dict[str, Any] = {}
         for name in self._signature.names:
-            kept = self._categories.get(name)
-            column = frame[name]
-            encoded[name] = column.to_numpy(dtype=np.float64) if kept is None else pd.Categorical(column, kept)
+            kept, column = self._categories.get(name), frame[name]
+            if kept is None:
+                encoded[name] = column.to_numpy(dtype=np.float64)
+            else:
+                encoded[name] = pd.Categorical(column.where(column.isin(kept)), kept)
         return pd.DataFrame(encoded)
 
     def _read(self, scores: NDArray[np.float64]) -> Predictions:

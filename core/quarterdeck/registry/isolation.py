@@ -25,7 +25,6 @@ ENDING_SECONDS = 5.0
 LAST_LINES = 20
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """One thread of computation, unless the environment says otherwise: requests come one at a time and are small."""
-_OURS = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 log = logging.getLogger("quarterdeck.model")
 
 
@@ -57,7 +56,7 @@ class IsolatedProcess:
                     pass_fds=(theirs.fileno(),),
                     cwd=folder,
                     start_new_session=True,
-                    env=_environment(),
+                    env=dict.fromkeys(ONE_THREAD, "1") | dict(os.environ),
                 )
             except OSError:
                 self._connection.close()
@@ -156,11 +155,6 @@ def _readable(handle: int, seconds: float | None) -> bool:
     poller = select.poll()
     poller.register(handle, select.POLLIN)
     return bool(poller.poll(None if seconds is None else seconds * 1000))
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in _OURS}
-    return dict.fromkeys(ONE_THREAD, "1") | kept
 
 
 def _reason(status: int) -> str:
