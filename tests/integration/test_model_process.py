@@ -29,7 +29,6 @@ FEATURES = (Feature("amount", "number", nullable=True), Feature("channel", "text
 SIGNATURE = Signature(FEATURES, target=None, classes=None)
 LIMITS = Limits(load=60, request=30, memory=None)
 PATIENCE = 60.0
-ASKED = {"amount": [2.0], "channel": ["app"]}
 
 DOUBLE = """
 def predict(rows):
@@ -72,12 +71,12 @@ def hosted(folder: Path, source: str, *, limits: Limits = LIMITS, python: str = 
 
 
 def asked(predictor: HostedPredictor, mood: str = "app") -> Predictions:
-    return predictor.predict_columns({**ASKED, "channel": [mood]})
+    return predictor.predict_columns({"amount": [2.0], "channel": [mood]})
 
 
 def again(predictor: HostedPredictor) -> bool:
     try:
-        return asked(predictor).values.tolist() == [2.0]
+        return bool(asked(predictor).values[0] == 2.0)
     except ModelDownError:
         return False
 

@@ -31,8 +31,10 @@ def _outcome(workspace: Workspace, model: str, number: int) -> dict[str, int | s
             version = find_version(tx, model, number)
         _import_for(version)
         before = memory_bytes(os.getpid())
-        bring_up(workspace, model, version, Lane("trial"))
-        return {"memory": max(memory_bytes(os.getpid()) - before, 0)}
+        loaded = bring_up(workspace, model, version, Lane("trial"))
+        memory = memory_bytes(os.getpid()) - before
+        loaded.predictor.close()
+        return {"memory": max(memory, 0)}
     except QuarterdeckError as error:
         return {"error": str(error)}
     except Exception as error:  # a model's own code may raise anything
