@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import subprocess
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from quarterdeck.events import Event, newest
 from quarterdeck.registry.queries import version
-from tests.adopted import NUMBERS, SETTINGS, START, Receiver, listening, rows, sample, serve_days, with_truth
+from tests.adopted import NUMBERS, SETTINGS, START, Receiver, listening, rows, sample, serve_days
 from tests.deck import Deck, new_deck
 from tests.environments import environment
 
@@ -25,9 +25,10 @@ pytestmark = pytest.mark.timeout(300)
 JOBLIB = """
 import sys, joblib, pandas
 from sklearn.ensemble import GradientBoostingClassifier
-frame = pandas.read_csv(sys.argv[2])
-model = GradientBoostingClassifier(n_estimators=int(sys.argv[3])).fit(frame[["amount", "age"]], frame["fraud"])
-joblib.dump(model, sys.argv[1], compress=3)
+frame = pandas.read_csv(sys.argv[1])
+for number, path in enumerate(sys.argv[2:], 5):
+    model = GradientBoostingClassifier(n_estimators=number).fit(frame[["amount", "age"]], frame["fraud"])
+    joblib.dump(model, path, compress=3)
 """
 # A function by value: nothing but cloudpickle can bring it back.
 MLFLOW = """
@@ -38,11 +39,14 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-frame = pandas.read_csv(sys.argv[2])
-inputs, scale = frame[["amount", "age"]], float(sys.argv[3])
-model = make_pipeline(FunctionTransformer(lambda table: table / scale), LogisticRegression()).fit(inputs, frame["fraud"])
-signature = infer_signature(inputs, frame["fraud"])
-mlflow.sklearn.save_model(model, sys.argv[1], serialization_format="cloudpickle", signature=signature)
+frame = pandas.read_csv(sys.argv[1])
+inputs = frame[["amount", "age"]]
+for number, path in enumerate(sys.argv[2:], 5):
+    scaled = FunctionTransformer(lambda table, scale=number: table / scale)
+    model = make_pipeline(scaled, LogisticRegression()).fit(inputs, frame["fraud"])
+    signature, needs = infer_signature(inputs, frame["fraud"]), ["scikit-learn"]
+    kind = "cloudpickle"
+    mlflow.sklearn.save_model(model, path, serialization_format=kind, signature=signature, pip_requirements=needs)
 """
 
 
@@ -51,36 +55,36 @@ class Case:
     """A kind of model, and how people bring it here."""
 
     name: str
-    make: Callable[[Path, str, int], None]
-    """Writes a model to the path, from the table; the number makes two models different."""
+    make: Callable[[str, list[Path]], None]
+    """Writes a model to each of the paths, from the table; they differ."""
     options: tuple[str, ...]
     format: str
     served_by: str
 
 
-def foreign(name: str, program: str) -> Callable[[Path, str, int], None]:
-    def make(path: Path, table: str, number: int) -> None:
-        subprocess.run([environment(name), "-c", program, path, table, str(number)], check=True, timeout=120)
+def foreign(name: str, program: str) -> Callable[[str, list[Path]], None]:
+    def make(table: str, paths: list[Path]) -> None:
+        subprocess.run([environment(name), "-c", program, table, *paths], check=True, timeout=120)
 
     return make
 
 
-def xgboost_model(path: Path, table: str, number: int) -> None:
+def xgboost_models(table: str, paths: list[Path]) -> None:
     import xgboost
 
-    frame = with_truth(rows(2))
-    model = xgboost.XGBClassifier(n_estimators=number, n_jobs=1).fit(frame[NUMBERS], frame["fraud"])
-    model.get_booster().save_model(path)
+    frame = pd.read_csv(table)
+    for number, path in enumerate(paths, 5):
+        model = xgboost.XGBClassifier(n_estimators=number, n_jobs=1).fit(frame[NUMBERS], frame["fraud"])
+        model.get_booster().save_model(path)
 
 
-def lightgbm_model(path: Path, table: str, number: int) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it warns of in its own dependencies
-        import lightgbm
+def lightgbm_models(table: str, paths: list[Path]) -> None:
+    import lightgbm
 
-    frame = with_truth(rows(2))
-    model = lightgbm.LGBMClassifier(n_estimators=number, n_jobs=1, verbose=-1).fit(frame[NUMBERS], frame["fraud"])
-    model.booster_.save_model(path)
+    frame = pd.read_csv(table)
+    for number, path in enumerate(paths, 5):
+        model = lightgbm.LGBMClassifier(n_estimators=number, n_jobs=1, verbose=-1)
+        model.fit(frame[NUMBERS], frame["fraud"]).booster_.save_model(path)
 
 
 def trusted(name: str) -> tuple[str, ...]:
@@ -90,8 +94,8 @@ def trusted(name: str) -> tuple[str, ...]:
 CASES = [
     Case("old.joblib", foreign("sklearn-1.4", JOBLIB), trusted("sklearn-1.4"), "pickle", "process"),
     Case("tracked", foreign("mlflow", MLFLOW), trusted("mlflow"), "mlflow", "process"),
-    Case("boost.ubj", xgboost_model, (), "xgboost", "gateway"),
-    Case("light.txt", lightgbm_model, (), "lightgbm", "gateway"),
+    Case("boost.ubj", xgboost_models, (), "xgboost", "gateway"),
+    Case("light.txt", lightgbm_models, (), "lightgbm", "gateway"),
 ]
 
 
@@ -114,11 +118,12 @@ def test_it_is_under_watch_alerts_on_drift_and_is_rolled_back(
     deck: Deck, receiver: Receiver, tmp_path: Path, case: Case
 ) -> None:
     table, name = sample(tmp_path), case.name.partition(".")[0]
-    for number in (5, 9):
-        (tmp_path / str(number)).mkdir()
-        case.make(tmp_path / str(number) / case.name, table, number)
+    first, second = tmp_path / "first" / case.name, tmp_path / "second" / case.name
+    for path in (first, second):
+        path.parent.mkdir()
+    case.make(table, [first, second])
     arguments = ("--sample", table, "--target", "fraud", *case.options)
-    adopted = deck.json("adopt", str(tmp_path / "5" / case.name), *arguments)
+    adopted = deck.json("adopt", str(first), *arguments)
     assert (adopted["deployment"], adopted["version"], adopted["monitor"]) == (name, 1, name)
     known = version(deck.workspace, name, 1)
     assert (known.format, known.task) == (case.format, "classification")
@@ -128,12 +133,12 @@ def test_it_is_under_watch_alerts_on_drift_and_is_rolled_back(
     assert (deployment["served_by"], deployment["state"]) == (case.served_by, "verified")
     serve_days(deck, receiver, name)
 
-    again = deck.json("adopt", str(tmp_path / "9" / case.name), *arguments)
+    again = deck.json("adopt", str(second), *arguments)
     assert again["version"] == 2
-    second = shares(deck, name, "2")
+    replaced = shares(deck, name, "2")
     back = deck.json("rollback", name, "--to", "1", "--reason", "the drift came with it")
     assert (back["state"], back["version"]) == ("verified", 1)
-    assert not np.allclose(shares(deck, name, "1"), second)
+    assert not np.allclose(shares(deck, name, "1"), replaced)
 
 
 def shares(deck: Deck, name: str, version: str) -> list[float]:

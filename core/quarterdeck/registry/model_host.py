@@ -192,6 +192,9 @@ def _entry(folder: str, entry: str) -> Model:
         found = getattr(found, part)
     if not callable(found) or hasattr(found, "predict"):
         return _estimator(found)
+    if name != "predict":
+        return Model(entry, found)
+    # What stands beside a function of that name belongs to it.
     classes = getattr(module, "classes", None)
     model = Model(entry, found, getattr(module, "predict_proba", None))
     model.classes = None if classes is None else plain(classes)

@@ -100,7 +100,7 @@ def test_a_lightgbm_classifier_takes_categories_missing_values_and_strangers(
     version = adopted(workspace, tmp_path / "model", content, plain.assign(label=truth), "label")
     assert version.metrics["accuracy"] > 0.9
     assert any("numbers them" in text and "no, yes" in text for text in version.unknown)
-    strange = plain.assign(channel=["app", None, "ship", *CHANNEL[3:]])
+    strange = plain.assign(channel=pd.Series(["app", np.nan, "ship", *CHANNEL[3:]], dtype=object))
     known = pd.Categorical(strange["channel"].where(strange["channel"] != "ship"), categories=["app", "shop", "web"])
     agrees(workspace, version, strange, model.predict_proba(frame.assign(channel=known)))
 
