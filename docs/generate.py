@@ -29,6 +29,7 @@ TYPES = {
     "str | None": "text",
     "Name": "name",
     "Name | None": "name",
+    "Path | None": "file",
     "bool": "true or false",
     "int": "whole number",
     "int | None": "whole number",

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -138,8 +139,10 @@ class GatewayProcess:
 
 
 @contextmanager
-def running_gateway(root: Path, *, slot: int = 0, listening: socket.socket | None = None) -> Iterator[GatewayProcess]:
-    """A gateway worker on a free port, ended with the block."""
+def running_gateway(
+    root: Path, *, slot: int = 0, listening: socket.socket | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[GatewayProcess]:
+    """A gateway worker on a free port, ended with the block. `tls`: whom to trust, where it speaks HTTPS."""
     own = listening or free_socket()
     port = own.getsockname()[1]
     process = subprocess.Popen(
@@ -149,7 +152,8 @@ def running_gateway(root: Path, *, slot: int = 0, listening: socket.socket | Non
     )
     if listening is None:
         own.close()
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
+    scheme = "http" if tls is None else "https"
+    client = httpx.Client(base_url=f"{scheme}://127.0.0.1:{port}", timeout=60, trust_env=False, verify=tls or True)
     try:
         wait_for(lambda: _answers(process, client), seconds=120, what="the gateway")
         yield GatewayProcess(process, port, client)

@@ -104,7 +104,7 @@ def next_fires(row: ScheduleRow, now: datetime, count: int = 5) -> list[datetime
     Raises:
         UsageError: its crontab line or its time zone is none.
     """
-    from quarterdeck.runner.triggers import Every, cron_trigger, fire_after
+    from quarterdeck.triggers import Every, cron_trigger, fire_after
 
     if row.paused or row.paused_by or (row.cron is None and row.every_seconds is None):
         return []

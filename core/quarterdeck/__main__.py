@@ -19,7 +19,10 @@ from pathlib import Path
 
 from quarterdeck import logs
 from quarterdeck.errors import QuarterdeckError
-from quarterdeck.location import SETTINGS_FILE, find_workspace
+from quarterdeck.location import SETTINGS_FILE, find_workspace, keep_in_force
+
+WARN = partial(logs.tell, "WARNING")
+"""Known by name in job processes too, which open the workspace as the runner does."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -111,14 +114,14 @@ def _runner(root: Path) -> None:
     from quarterdeck import bootstrap
     from quarterdeck.runner.loop import run_runner
 
-    run_runner(root, partial(bootstrap.open_workspace, actor="runner"))
+    run_runner(root, partial(bootstrap.open_workspace, actor="runner", warn=WARN))
 
 
 def _gateway(root: Path, options: argparse.Namespace, beat: Callable[[], None] | None) -> None:
     from quarterdeck import bootstrap
     from quarterdeck.serving.worker import serve
 
-    workspace = bootstrap.open_workspace(root, actor="gateway")
+    workspace = bootstrap.open_workspace(root, actor="gateway", warn=WARN)
     gateway = workspace.settings.gateway
     host = gateway.host if options.host is None else options.host
     port = gateway.port if options.port is None else options.port
@@ -136,14 +139,19 @@ def _up(root: Path, options: argparse.Namespace) -> None:
     from quarterdeck import bootstrap
     from quarterdeck.runner.health import Patience
     from quarterdeck.runner.supervisor import Plan
+    from quarterdeck.serving.certificate import check_certificate
 
     # Opened once here: a workspace of an older schema is brought up to date before several processes open it.
     workspace = bootstrap.open_workspace(root)
+    workspace.state.check()
+    keep_in_force(workspace.settings_file, workspace.folder)
     workspace.close()
     settings = workspace.settings
+    check_certificate(root, settings.gateway)
     plan = Plan(
         root=str(root),
         folder=str(workspace.folder),
+        scheme=settings.gateway.scheme,
         host=settings.gateway.host,
         port=settings.gateway.port,
         workers=settings.gateway.workers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from quarterdeck import events, migrations
@@ -12,10 +13,10 @@ from quarterdeck.adapters.webhook import HttpNotifier
 from quarterdeck.artifacts import ArtifactStore
 from quarterdeck.database import Database
 from quarterdeck.disk import Reserve, mount_of
-from quarterdeck.errors import NotFoundError, RefusedError, UsageError
-from quarterdeck.location import SETTINGS_FILE
+from quarterdeck.errors import NotFoundError, RefusedError, SettingsError, UsageError
+from quarterdeck.location import SETTINGS_FILE, SETTINGS_IN_FORCE
 from quarterdeck.ports import Ports
-from quarterdeck.settings import load_settings
+from quarterdeck.settings import Settings, load_settings
 from quarterdeck.workspace import STATE_FOLDER, Workspace
 
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -45,6 +46,8 @@ def create_workspace(folder: Path, *, ports: Ports | None = None, actor: str | N
         raise UsageError(f"{folder} is not a folder. Name a folder for the workspace.")
     if (folder / STATE_FOLDER / "state.db").exists():
         raise RefusedError(f"{folder} is a workspace already. Open it with `quarterdeck`.")
+    if (folder / STATE_FOLDER / "traffic.db").exists():
+        raise lost_state(folder / STATE_FOLDER)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _refuse_network_file_systems(folder)
@@ -60,26 +63,64 @@ def create_workspace(folder: Path, *, ports: Ports | None = None, actor: str | N
         raise UsageError(
             f"{error.filename or folder} cannot be written: {error.strerror}. Choose another folder."
         ) from error
-    workspace = open_workspace(folder, ports=ports, actor=actor)
+    workspace = _open(folder, load_settings(folder / SETTINGS_FILE), ports, actor)
     with workspace.state.write("init") as tx:
         workspace.record(tx, "workspace.created", "workspace", {"name": workspace.settings.workspace.name})
     return workspace
 
 
-def open_workspace(folder: Path, *, ports: Ports | None = None, actor: str | None = None) -> Workspace:
+def open_workspace(
+    folder: Path,
+    *,
+    ports: Ports | None = None,
+    actor: str | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Workspace:
     """Open the workspace in `folder`; one of an older schema is migrated, after a backup copy.
+
+    With `warn` a quarterdeck.toml that does not fit is told to it, and the last one that a runner or a gateway worked
+    by holds, where there is one: what runs, and whoever looks at it, must not stop for a slip of somebody's pen.
 
     Raises:
         SettingsError: quarterdeck.toml does not fit.
         NotFoundError: the folder has settings but no state yet.
         UsageError: the folder cannot be written.
-        RefusedError: it lies on a network file system.
+        RefusedError: it lies on a network file system, or state.db is lost.
         NewerWorkspaceError: it was written by a newer Quarterdeck.
     """
-    settings = load_settings(folder / SETTINGS_FILE)
     state_folder = folder / STATE_FOLDER
+    settings = load_settings(folder / SETTINGS_FILE) if warn is None else _settings(folder, warn)
     if not state_folder.is_dir():
         raise NotFoundError(f"{folder} has a {SETTINGS_FILE} but no state yet. Run `quarterdeck init {folder}`.")
+    if not (state_folder / "state.db").exists() or (state_folder / "state.db").stat().st_size == 0:
+        # Made anew it would look like a workspace in which nothing ever happened, and its backups would rotate away.
+        raise lost_state(state_folder)
+    return _open(folder, settings, ports, actor)
+
+
+def lost_state(state_folder: Path) -> RefusedError:
+    """The error for a workspace that has state and no state.db."""
+    newest = max((file.name for file in (state_folder / "backups").glob("state-*.db")), default=None)
+    backup = f"the newest backup is {state_folder / 'backups' / newest}" if newest else "and there is no backup"
+    return RefusedError(
+        f"{state_folder / 'state.db'} is missing or empty: {backup}. docs/housekeeping.md tells how to restore one. "
+        f"To begin anew, put {state_folder} aside and run `quarterdeck init`. Nothing was changed."
+    )
+
+
+def _settings(folder: Path, warn: Callable[[str], None]) -> Settings:
+    try:
+        return load_settings(folder / SETTINGS_FILE)
+    except SettingsError as error:
+        copy = folder / STATE_FOLDER / SETTINGS_IN_FORCE
+        if not copy.exists():
+            raise
+        warn(f"{error} The settings before that stay in force.")
+        return load_settings(copy)
+
+
+def _open(folder: Path, settings: Settings, ports: Ports | None, actor: str | None) -> Workspace:
+    state_folder = folder / STATE_FOLDER
     _refuse_network_file_systems(state_folder)
     if not os.access(state_folder, os.W_OK | os.X_OK):
         raise UsageError(

@@ -27,11 +27,11 @@ from sqlalchemy import (
     create_engine,
     event,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session, SQLModel
 
 from quarterdeck.disk import Reserve
-from quarterdeck.errors import BusyError, DiskError
+from quarterdeck.errors import BusyError, DamagedError, DiskError
 from quarterdeck.locking import LOCK_PATIENCE_SECONDS, WriteLock
 
 LAST_WRITE_PATIENCE_SECONDS = 300.0
@@ -167,8 +167,12 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A read transaction: everything in the block sees one state of the file."""
-        with Session(self.engine, expire_on_commit=False) as tx:
-            yield tx
+        try:
+            with Session(self.engine, expire_on_commit=False) as tx:
+                yield tx
+        except DatabaseError as error:
+            self._explain(error)
+            raise
 
     @contextmanager
     def write(self, verb: str, patience: float = LOCK_PATIENCE_SECONDS) -> Iterator[Session]:
@@ -187,10 +191,29 @@ class Database:
                 tx.connection(execution_options={"quarterdeck_begin": "BEGIN IMMEDIATE"})
                 yield tx
                 tx.commit()
-            except OperationalError as error:
-                raise self._explained(error) from error
+            except DatabaseError as error:
+                self._explain(error)
+                raise
 
-    def _explained(self, error: OperationalError) -> Exception:
+    def check(self) -> None:
+        """Raises DamagedError: the file's pages do not hang together."""
+        with self.read() as tx:
+            ((found, *_), *_) = tx.connection().exec_driver_sql("PRAGMA quick_check(1)").fetchall()
+        if found != "ok":
+            raise self._damaged(str(found))
+
+    def _damaged(self, how: str) -> DamagedError:
+        return DamagedError(
+            f"{self.path} is damaged: {' '.join(how.split())}. Stop what runs (`quarterdeck up --stop`), and restore a "
+            f"backup from {self.path.parent / 'backups'} as docs/housekeeping.md tells; `quarterdeck doctor` says more."
+        )
+
+    def _explain(self, error: DatabaseError) -> None:
+        explained = self._explained(error)
+        if explained is not error:
+            raise explained from error
+
+    def _explained(self, error: DatabaseError) -> Exception:
         """What SQLite's trouble with the file means for people; the error itself where it is not about the file."""
         reason = str(error.orig)
         if "locked" in reason or "busy" in reason:
@@ -200,6 +223,8 @@ class Database:
             )
         if any(sign in reason for sign in ("full", "I/O", "readonly", "unable to open")):
             return DiskError(f"{self.path} cannot be written: {reason}. Make room or mend the disk, then try again.")
+        if any(sign in reason for sign in ("malformed", "not a database", "corrupt")):
+            return self._damaged(reason)
         return error
 
     def checkpoint(self, *, from_bytes: int = 0) -> None:

@@ -58,6 +58,10 @@ class DiskError(QuarterdeckError):
     """The disk is full or failed. Make room or mend it, then try again."""
 
 
+class DamagedError(QuarterdeckError):
+    """A database is damaged. `quarterdeck doctor` tells where, docs/housekeeping.md how to restore a backup."""
+
+
 class ArtifactError(QuarterdeckError):
     """An artifact is missing or damaged. Restore .quarterdeck/artifacts from a backup."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import time
@@ -12,8 +13,9 @@ from functools import cache
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-# Positions in /proc/PID/stat, counted after the command's closing parenthesis (proc(5), fields 3, 5, 6 and 22).
-_STATE, _GROUP, _SESSION, _STARTED = 0, 2, 3, 19
+# Positions in /proc/PID/stat, counted after the command's closing parenthesis (proc(5), fields 3 to 6 and 22).
+_STATE, _PARENT, _GROUP, _SESSION, _STARTED = 0, 1, 2, 3, 19
+_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +60,74 @@ def age(identity: ProcessIdentity) -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - identity.started
 
 
-def group_members(pgid: int, started: float, boot: str) -> list[int]:
+def group_members(pgid: int, started: float, boot: str, *, below: bool = False) -> list[int]:
     """The living processes of the group that the process `pgid`, started at `started`, leads or led.
 
-    The leader may be gone: as long as a member lives, the kernel gives the number to no other process or group.
+    `below`: and those that left the group for one of their own, which are children of one that did not. The leader may
+    be gone: as long as a member lives, the kernel gives the number to no other process or group.
     """
     if boot != boot_id() or pgid <= 1:
         return []
     leader = _stat(pgid)
     if leader and _started(leader) != started:
         return []  # The number belongs to another process now, so nothing is left of the old group.
-    return [
+    living = {pid: stat for pid, stat in _all_stats() if stat[_STATE] not in "ZX"}
+    members = {
         pid
-        for pid, stat in _all_stats()
-        if int(stat[_GROUP]) == pgid
-        and int(stat[_SESSION]) == pgid
-        and stat[_STATE] not in "ZX"
-        and _started(stat) >= started
-    ]
+        for pid, stat in living.items()
+        if int(stat[_GROUP]) == pgid and int(stat[_SESSION]) == pgid and _started(stat) >= started
+    }
+    found = members if below else set()
+    while found:
+        found = {pid for pid, stat in living.items() if int(stat[_PARENT]) in found} - members
+        members |= found
+    return sorted(members)
 
 
-def kill_group(pgid: int, started: float, boot_id: str, *, by: signal.Signals = signal.SIGKILL) -> bool:
+def kill_group(
+    pgid: int, started: float, boot_id: str, *, by: signal.Signals = signal.SIGKILL, below: bool = False
+) -> bool:
     """Send `by` to the group that was recorded as led by (`pgid`, `started`, `boot_id`); False when nothing lives.
 
     The group must be one of a session of its own (`setsid`): a number that was given away again is left alone.
+    `below` is as for `group_members`; then a leader is killed last and stopped before: until then it starts nothing
+    more, and what its children leave behind falls to it, where it is found. So call this until it returns False.
     """
-    if not group_members(pgid, started, boot_id):
-        return False
+    members = group_members(pgid, started, boot_id, below=below)
+    others = [pid for pid in members if pid != pgid]
+    if below and by is signal.SIGKILL and others and pgid in members:
+        _send(pgid, signal.SIGSTOP)
+        members = others
+    for pid in members:
+        _send(pid, by)
+    return bool(members)
+
+
+def adopt_orphans() -> None:
+    """From now on what processes below this one leave behind becomes its child, not init's (PR_SET_CHILD_SUBREAPER)."""
+    ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children_of(pid: int) -> list[int]:
+    """The living processes whose parent is `pid`."""
+    return [child for child, stat in _all_stats() if int(stat[_PARENT]) == pid and stat[_STATE] not in "ZX"]
+
+
+def marked(variable: str, value: str) -> list[ProcessIdentity]:
+    """Processes of ours that were started with the environment variable set to something that begins with `value`."""
+    mark = f"{variable}={value}".encode()
+    found = []
+    for pid, _ in _all_stats():
+        with contextlib.suppress(OSError):
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+            if any(entry.startswith(mark) for entry in environment.split(b"\0")):
+                found.append(identity_of(pid))
+    return [identity for identity in found if identity is not None]
+
+
+def _send(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(pgid, by)
-    return True
+        os.kill(pid, number)
 
 
 def memory_bytes(pid: int) -> int:

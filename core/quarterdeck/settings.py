@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as EnvironmentSettingsError
 
-from quarterdeck.errors import SettingsError
+from quarterdeck.errors import SettingsError, UsageError
 from quarterdeck.values import Duration, Name, Size
 
 MetricName = Literal["accuracy", "f1", "log_loss", "roc_auc", "average_precision", "mae", "rmse", "r2"]
@@ -42,7 +42,7 @@ class WorkspaceSettings(Section):
 
 class GatewaySettings(Section):
     host: str = "127.0.0.1"
-    """The address to listen on. Anything but loopback is a choice: requests carry no password yet."""
+    """The address to listen on. Where it is not loopback, ask for tokens, and set a certificate."""
     port: int = Field(default=8480, ge=0, le=65535)
     """The port to listen on. 0 takes a free one; `quarterdeck status` says which."""
     workers: int = Field(default=1, ge=1, le=32)
@@ -53,6 +53,22 @@ class GatewaySettings(Section):
     """Loaded models kept by each worker. The serving and the last known-good one are always kept."""
     record_queue: int = Field(default=20_000, ge=100)
     """Predictions waiting to be recorded. What does not fit is counted and shown, never dropped silently."""
+    require_token: bool = False
+    """Answer only requests with a token (`quarterdeck token create`); health is told to everybody."""
+    tls_certificate: Path | None = None
+    """A PEM file with the gateway's certificate and what leads up to it: then it speaks HTTPS alone."""
+    tls_key: Path | None = None
+    """A PEM file with the certificate's private key."""
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_certificate else "http"
+
+    @model_validator(mode="after")
+    def _certificate_has_key(self) -> GatewaySettings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: set both or none")
+        return self
 
 
 class RunnerSettings(Section):
@@ -202,6 +218,13 @@ class DeploymentSettings(Section):
     """How long a revision must have served before it can be called known good."""
     probation_requests: int = Field(default=100, ge=0)
     """How many requests a revision must have served before it can be called known good."""
+    record: float = Field(default=1.0, ge=0, le=1)
+    """The share of requests that are recorded: chosen by the request's id, so that it is the same on every worker."""
+    omit: tuple[str, ...] = ()
+    """Features whose values are not recorded, and so not monitored either."""
+
+
+_PLAIN_DEPLOYMENT = DeploymentSettings()  # Asked for with every request.
 
 
 class MonitorSettings(Section):
@@ -273,6 +296,21 @@ class ScheduleSettings(Section):
             raise ValueError("give exactly one of cron, every and on_data")
         return self
 
+    @model_validator(mode="after")
+    def _fires(self) -> ScheduleSettings:
+        if self.cron is None:
+            return self
+        # APScheduler takes a tenth of a second to import, and most settings have no crontab line.
+        from quarterdeck.triggers import cron_trigger, fire_after
+
+        try:
+            trigger = cron_trigger(self.cron, self.timezone)
+        except UsageError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        if fire_after(trigger, datetime.now(UTC)) is None:
+            raise ValueError(f"cron = '{self.cron}' names a day that never comes")
+        return self
+
 
 class Settings(BaseSettings):
     """The whole of quarterdeck.toml."""
@@ -325,7 +363,7 @@ class Settings(BaseSettings):
         return self.models.get(name, ModelSettings())
 
     def deployment(self, name: str) -> DeploymentSettings:
-        return self.deployments.get(name, DeploymentSettings())
+        return self.deployments.get(name, _PLAIN_DEPLOYMENT)
 
 
 def load_settings(path: Path) -> Settings:

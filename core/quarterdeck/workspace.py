@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from quarterdeck import events
+from quarterdeck import events, logs
 from quarterdeck.artifacts import ArtifactStore
 from quarterdeck.database import Database
 from quarterdeck.errors import ReadOnlyError
@@ -52,6 +52,10 @@ class Workspace:
 
     def now(self) -> datetime:
         return self.ports.clock.now()
+
+    def masked(self, text: str) -> str:
+        """`text` without the secrets that the settings name: what people's code says is kept in rows and events too."""
+        return logs.masked(text, logs.secrets_of(self.settings.logs.mask))
 
     @contextmanager
     def change(self, verb: str) -> Iterator[Session]:

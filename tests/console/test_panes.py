@@ -73,6 +73,16 @@ async def test_filter_as_you_type_and_esc_clears_it_before_it_goes_back(seeded: 
         assert [row.key for row in table.rows] == ["alert/2"]
 
 
+async def test_a_filter_that_leaves_nothing_says_so(seeded: Workspace, console: Console) -> None:
+    async with console(seeded) as pilot:
+        await go(pilot, "8")
+        await pilot.press("slash", *"zzz", "enter")
+        await settled(pilot, lambda: "rows matches /zzz. Esc clears the filter." in words(pilot))
+        assert "No schedules and no jobs yet" not in words(pilot)
+        await pilot.press("escape", "slash", *"yyy", "enter")
+        await settled(pilot, lambda: "rows matches /yyy." in words(pilot))
+
+
 async def test_letters_typed_into_the_filter_are_no_commands(seeded: Workspace, console: Console) -> None:
     async with console(seeded) as pilot:
         await go(pilot, "5")

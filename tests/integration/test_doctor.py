@@ -24,8 +24,9 @@ from quarterdeck.doctor.machine import fits
 from quarterdeck.errors import NotFoundError
 from quarterdeck.events import Entry
 from quarterdeck.migrations import TRAFFIC
-from quarterdeck.processes import here, identity_of
+from quarterdeck.processes import ProcessIdentity, here, identity_of
 from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
+from quarterdeck.runner.supervision import Health, Supervised, Supervision, write_supervision
 from quarterdeck.workspace import Workspace
 from tests.deck import QUARTERDECK
 from tests.gateways import add_classifier
@@ -357,3 +358,38 @@ def test_a_supervisor_whose_runner_is_down_is_a_problem(
 )
 def test_versions_are_compared_by_their_numbers(version: str, wanted: str, fit: bool) -> None:
     assert fits(version, wanted) is fit
+
+
+def test_schedules_that_name_what_is_not_there_are_told(workspace: Workspace) -> None:
+    folder = workspace.root / "pipelines"
+    folder.mkdir()
+    (folder / "train.py").write_text(
+        "from quarterdeck.pipelines import pipeline, step\n\n\n@step\ndef fit(*, depth: int = 3):\n    return depth\n"
+        '\n\ntrain = pipeline("train", [fit])\n'
+    )
+    with workspace.settings_file.open("a") as file:
+        for name, rest in {
+            "good": 'pipeline = "train"\nparameters = {"fit.depth" = 4}\nevery = "1h"',
+            "lost": 'pipeline = "trian"\nevery = "1h"',
+            "odd": 'pipeline = "train"\nparameters = {"fit.width" = 4}\nevery = "1h"',
+            "deaf": 'pipeline = "train"\non_data = "payments"',
+        }.items():
+            file.write(f"\n[schedules.{name}]\n{rest}\n")
+    finding = found(workspace, "schedules")
+    assert finding.state is State.WARNING
+    for words in ("'trian', which is not there", "'fit.width'", "deaf waits for data 'payments'"):
+        assert words in finding.found
+    assert "good" not in finding.found
+
+
+def test_a_gateway_that_a_killed_supervisor_left_is_not_taken_for_a_stranger(workspace: Workspace) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        settings = workspace.settings_file.read_text().replace("port = 0", f"port = {port}")
+        workspace.settings_file.write_text(settings)
+        assert "another program" in found(workspace, "port").found
+        gone = ProcessIdentity(1, 0.0, "an earlier boot")
+        left = Supervised("gateway-0", Health.HEALTHY, here())
+        write_supervision(workspace.folder, Supervision(gone, datetime.now(UTC), f"http://127.0.0.1:{port}", (left,)))
+        finding = found(workspace, "port")
+    assert (finding.state, "gateway-0" in finding.found) == (State.OK, True)

@@ -281,7 +281,9 @@ def test_following_goes_on_with_the_next_attempt_and_ends_with_the_job(deck: Wor
     assert "attempt 2" in told
     job_id = job_of_run(deck, run_id)
     first = verb(deck, "logs", f"job/{job_id}", "--attempt", "1").stdout
-    assert first.splitlines()[-1].endswith("waits")
+    *_, waits, why = first.splitlines()
+    assert waits.endswith("waits")
+    assert why.endswith("Its process was killed (SIGKILL).")
     assert "goes on" not in first
     none = verb(deck, "logs", f"job/{job_id}", "--attempt", "3")
     assert (none.returncode, none.stdout) == (2, "")

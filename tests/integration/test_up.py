@@ -177,6 +177,7 @@ def test_a_supervisor_that_is_killed_at_any_step_leaves_nobody_unknown(
         "root": str(workspace.root),
         "folder": str(folder),
         "host": "127.0.0.1",
+        "scheme": "http",
         "port": 0,
         "workers": 1,
         "lease_seconds": LEASE,

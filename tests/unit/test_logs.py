@@ -21,9 +21,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quarterdeck.logs import Follower, Line, Mask, follow, is_runaway, rotated, scrub, secrets_of, tail, tell
+from quarterdeck.logs import (
+    Follower,
+    Line,
+    Mask,
+    append,
+    follow,
+    is_runaway,
+    rotated,
+    scrub,
+    secrets_of,
+    set_aside,
+    tail,
+    tell,
+)
 from quarterdeck.logs.lines import OUT
-from quarterdeck.logs.reading import BLOCK_BYTES
+from quarterdeck.logs.reading import BLOCK_BYTES, GAP
 from quarterdeck.logs.writing import LineWriter, Log, LogHandler, open_for_appending
 
 SECRET = "hunter2hunter2"
@@ -434,3 +447,36 @@ def test_narration_is_plain_on_a_terminal_and_dated_in_a_file(
     tell("INFO", "runner: ready")
     assert "".join(said).startswith(begins)
     assert "".join(said).endswith("runner: ready\n")
+
+
+def test_a_follower_that_is_too_slow_says_that_lines_are_missing(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("one\n")
+    follower = Follower(log)
+    assert [line.text for line in follower.read()] == ["one"]
+    for text in ("two", "three"):
+        os.replace(log, rotated(log))
+        log.write_text(f"{text}\n")
+    assert [line.text for line in follower.read()] == [GAP, "two", "three"]
+    follower.close()
+
+
+def test_what_the_runner_did_to_a_job_is_the_last_line_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"half a line")
+    append(log, "ERROR", "It was killed.")
+    first, last = log.read_text().splitlines()
+    assert (first, last[25:]) == ("half a line", "ERROR    It was killed.")
+    log.write_bytes(b"x" * 5_000_000)
+    append(log, "ERROR", "It flooded its log.", at_most=1_000_000)
+    assert 1_000_000 < log.stat().st_size < 1_000_200
+    assert log.read_bytes().endswith(b"It flooded its log. The rest of this log, 4 MB, was cut off.\n")
+
+
+def test_a_log_of_another_time_is_kept_apart(tmp_path: Path) -> None:
+    log = tmp_path / "7-1.log"
+    log.write_text("of a run that a restored backup does not know\n")
+    set_aside(log)
+    assert not log.exists()
+    assert (tmp_path / "7-1.log.old").read_text().startswith("of a run")
+    set_aside(log)

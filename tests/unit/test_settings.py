@@ -85,3 +85,21 @@ def test_the_environment_goes_over_the_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("QUARTERDECK_GATEWAY__PORT", "9000")
     settings = load(tmp_path, "[gateway]\nport = 8000\nworkers = 2")
     assert (settings.gateway.port, settings.gateway.workers) == (9000, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('cron = "61 3 * * *"', "'61 3 * * *' is not a crontab line"),
+        ('cron = "0 3 * *"', "it needs minute, hour, day, month and weekday"),
+        ('cron = "@daily"', "is not a crontab line"),
+        ('cron = "0 3 31 2 *"', "a day that never comes"),
+        ('cron = "0 3 * * *"\ntimezone = "Europe/Nowhere"', "no time zone 'Europe/Nowhere'"),
+    ],
+)
+def test_a_schedule_that_could_never_fire_is_refused(tmp_path: Path, line: str, words: str) -> None:
+    file = tmp_path / "quarterdeck.toml"
+    file.write_text(f'[schedules.nightly]\npipeline = "train"\n{line}\n')
+    with pytest.raises(SettingsError, match=r"schedules\.nightly") as refused:
+        load_settings(file)
+    assert words in str(refused.value)

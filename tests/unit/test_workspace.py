@@ -17,8 +17,16 @@ from sqlmodel import SQLModel
 import quarterdeck
 from quarterdeck import bootstrap, events, migrations
 from quarterdeck.database import Database
-from quarterdeck.errors import NewerWorkspaceError, NotFoundError, ReadOnlyError, RefusedError, UsageError
-from quarterdeck.location import find_workspace
+from quarterdeck.errors import (
+    DamagedError,
+    NewerWorkspaceError,
+    NotFoundError,
+    ReadOnlyError,
+    RefusedError,
+    SettingsError,
+    UsageError,
+)
+from quarterdeck.location import find_workspace, keep_in_force
 from quarterdeck.traffic.prediction import TrafficEntity
 from quarterdeck.workspace import Workspace
 from tests.fakes import fake_ports
@@ -59,6 +67,59 @@ def test_settings_without_state_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "quarterdeck.toml").write_text("")
     with pytest.raises(NotFoundError, match="quarterdeck init"):
         bootstrap.open_workspace(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["missing", "empty"])
+def test_a_workspace_that_has_lost_its_state_is_not_made_anew(workspace: Workspace, how: str) -> None:
+    workspace.close()
+    (workspace.folder / "backups").mkdir()
+    (workspace.folder / "backups" / "state-20260105T031500Z.db").write_bytes(b"a backup")
+    for file in workspace.folder.glob("state.db*"):
+        file.unlink()
+    if how == "empty":
+        workspace.state.path.touch()
+    for opening in (bootstrap.open_workspace, bootstrap.create_workspace):
+        with pytest.raises(RefusedError, match=r"state-20260105T031500Z\.db|is a workspace already"):
+            opening(workspace.root)
+    assert not workspace.state.path.exists() or workspace.state.path.stat().st_size == 0
+
+
+def test_settings_that_do_not_fit_are_told_and_those_before_stay_in_force(workspace: Workspace) -> None:
+    workspace.settings_file.write_text('[workspace]\nname = "before"\n')
+    keep_in_force(workspace.settings_file, workspace.folder)
+    workspace.settings_file.write_text("garbage [")
+    with pytest.raises(SettingsError):
+        bootstrap.open_workspace(workspace.root)
+    warnings: list[str] = []
+    opened = bootstrap.open_workspace(workspace.root, warn=warnings.append)
+    assert opened.settings.workspace.name == "before"
+    assert "not valid TOML" in warnings[0]
+    opened.close()
+
+
+def test_settings_that_never_fitted_are_refused_to_everybody(workspace: Workspace) -> None:
+    workspace.settings_file.write_text("garbage [")
+    with pytest.raises(SettingsError):
+        bootstrap.open_workspace(workspace.root, warn=print)
+
+
+def test_a_damaged_database_is_named_with_what_to_do(workspace: Workspace) -> None:
+    workspace.close()
+    with workspace.state.path.open("r+b") as file:
+        file.seek(4096 * 4)
+        file.write(b"\xff" * 4096 * 30)
+    opened = bootstrap.open_workspace(workspace.root, ports=fake_ports())
+    with pytest.raises(DamagedError, match=r"state\.db is damaged: .* restore a backup"):
+        opened.state.check()
+    with pytest.raises(DamagedError, match="restore a backup"):
+        _read_all(opened)
+    opened.close()
+
+
+def _read_all(workspace: Workspace) -> None:
+    with workspace.state.read() as tx:
+        for table in ("run", "job", "event", "deployment", "model_version", "schedule"):
+            tx.connection().exec_driver_sql(f"SELECT * FROM {table}").fetchall()
 
 
 def test_a_file_is_no_folder_for_a_workspace(tmp_path: Path) -> None:

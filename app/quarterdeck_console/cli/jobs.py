@@ -28,7 +28,10 @@ def jobs(
     schedule: Annotated[
         str | None, typer.Option("--schedule", metavar="NAME", help="Only this schedule's.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many; those that run and wait come first.")] = 50,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", min=1, help="How many beside those that need a person."),
+    ] = 50,
     as_data: JsonFlag = False,
 ) -> None:
     """What runs, what waits and why, what needs a person, the schedules, and what ended how."""

@@ -40,7 +40,7 @@ def opened() -> Iterator[Workspace]:
     """The workspace, opened for one verb."""
     from quarterdeck.bootstrap import open_workspace
 
-    workspace = open_workspace(root())
+    workspace = open_workspace(root(), warn=say)
     try:
         yield workspace
     finally:

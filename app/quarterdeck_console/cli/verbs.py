@@ -19,6 +19,7 @@ from quarterdeck_console.cli import (
     registry,
     schedules,
     session,
+    tokens,
     workspace,
 )
 from quarterdeck_console.cli.output import say
@@ -37,6 +38,8 @@ label_app = typer.Typer(help="The truth, when it arrives.", no_args_is_help=True
 monitor_app = typer.Typer(help="Monitors.", no_args_is_help=True)
 audit_app = typer.Typer(help="The event log.", no_args_is_help=True)
 service_app = typer.Typer(help="`up` as a service of systemd.", no_args_is_help=True)
+
+token_app = typer.Typer(help="Who may ask the gateway.", no_args_is_help=True)
 
 app.command("init")(workspace.init)
 app.command("demo")(demonstration.demo)
@@ -73,6 +76,9 @@ label_app.command("add")(delivery.add_labels)
 monitor_app.command("run")(monitoring.run)
 audit_app.command("verify")(workspace.verify)
 audit_app.command("list")(workspace.events)
+token_app.command("create")(tokens.create)
+token_app.command("list")(tokens.list_tokens)
+token_app.command("revoke")(tokens.revoke)
 service_app.command("install")(operations.install)
 service_app.command("uninstall")(operations.uninstall)
 service_app.command("status")(operations.service_status)
@@ -83,6 +89,7 @@ for name, group in (
     ("monitor", monitor_app),
     ("audit", audit_app),
     ("service", service_app),
+    ("token", token_app),
 ):
     app.add_typer(group, name=name)
 

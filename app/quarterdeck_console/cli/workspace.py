@@ -114,7 +114,8 @@ def status(as_data: JsonFlag = False) -> None:
         supervision = read_supervision(workspace.folder)
         gateway, runner = gateway_state(workspace), runner_state(workspace)
         rows, open_alerts = deployments(workspace), alerts(workspace)
-    address = f"http://{gateway.host}:{gateway.port}" if gateway.alive else None
+    scheme = workspace.settings.gateway.scheme
+    address = f"{scheme}://{gateway.host}:{gateway.port}" if gateway.alive else None
     processes = [] if supervision is None else [_process(row, supervision) for row in supervision.processes]
     value = {
         "workspace": workspace.root,

@@ -101,7 +101,11 @@ class DeploymentsPane(Pane):
         page.field("reason", d.reason)
         page.field("protected", "yes: asks for name and reason" if d.protected else "no")
         gateway = gateway_state(workspace)
-        where = f"http://{gateway.host}:{gateway.port}/v2/models/{d.name}/infer" if gateway.alive else None
+        where = (
+            f"{workspace.settings.gateway.scheme}://{gateway.host}:{gateway.port}/v2/models/{d.name}/infer"
+            if gateway.alive
+            else None
+        )
         if d.served_by == "external":
             page.field("served by", "a system elsewhere, which reports its predictions")
         else:

@@ -21,7 +21,7 @@ from quarterdeck_console.screens.pipelines import PipelinesPane, next_tick
 from quarterdeck_console.screens.registry import RegistryPane, gate, newest
 from quarterdeck_console.screens.views import View
 from quarterdeck_console.themes import ACCENT, BAD, BUSY, FAINT, MUTED, STRONG, WARN
-from quarterdeck_console.widgets.filter import matcher
+from quarterdeck_console.widgets.filter import matcher, nothing_passes
 from quarterdeck_console.widgets.line import Line
 from quarterdeck_console.widgets.table import Column, Row, Table
 
@@ -217,7 +217,8 @@ class PulseView(View):
     def _apply(self) -> None:
         for index, rows in enumerate(self._rows):
             keep = matcher(self.filter_words, [column.title for column in QUARTERS[index].columns])
-            self._table(index).show([row for row in rows if keep(row)])
+            filtered = nothing_passes(self.filter_words, len(rows))
+            self._table(index).show([row for row in rows if keep(row)], filtered=filtered)
 
     def set_filter(self, words: str) -> None:
         self.filter_words = words

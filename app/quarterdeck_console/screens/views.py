@@ -19,7 +19,7 @@ from quarterdeck_console.screens.log_tail import LogTail
 from quarterdeck_console.screens.news import news_table, read_news
 from quarterdeck_console.screens.pane import PAGE_ROWS, LogPage, Pane, TextPage
 from quarterdeck_console.themes import MUTED
-from quarterdeck_console.widgets.filter import matcher
+from quarterdeck_console.widgets.filter import matcher, nothing_passes
 from quarterdeck_console.widgets.table import Row, Table
 from quarterdeck_console.widgets.text_view import TextView
 
@@ -150,7 +150,8 @@ class TableView(View):
 
     def _apply(self) -> None:
         keep = matcher(self.filter_words, [column.title for column in self._pane.columns])
-        self.table.show([row for row in self._read if keep(row)])
+        filtered = nothing_passes(self.filter_words, len(self._read))
+        self.table.show([row for row in self._read if keep(row)], filtered=filtered)
 
     def set_filter(self, words: str) -> None:
         self.filter_words = words

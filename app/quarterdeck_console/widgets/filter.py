@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from quarterdeck_console.formatting import clean
 from quarterdeck_console.widgets.table import Row
 
 
@@ -23,3 +24,8 @@ def matcher(words: str, titles: Sequence[str]) -> Callable[[Row], bool]:
         return all(holds(row, term) for term in terms) != inverse if terms else True
 
     return keep
+
+
+def nothing_passes(words: str, rows: int) -> str:
+    """What a table says when `words` leave none of its `rows`; nothing where there is nothing to say."""
+    return f"None of the {rows} rows matches /{clean(words)}. Esc clears the filter." if words and rows else ""

@@ -77,6 +77,7 @@ class Table(Widget, can_focus=True):
         self.columns = tuple(columns)
         self.title = title
         self.empty = empty
+        self._filtered = ""
         self.rows: list[Row] = []
         self.cursor_key: str | None = None
         self.loaded = False
@@ -93,9 +94,15 @@ class Table(Widget, can_focus=True):
         """The row under the cursor."""
         return self.rows[self._index] if self.rows and not self.passive else None
 
-    def show(self, rows: Sequence[Row]) -> None:
-        """Put `rows` in place of the ones shown. The cursor stays on its key; only lines that differ are drawn."""
+    def show(self, rows: Sequence[Row], *, filtered: str = "") -> None:
+        """Put `rows` in place of the ones shown. The cursor stays on its key; only lines that differ are drawn.
+
+        `filtered`: what to say instead of `empty` where a filter left no row.
+        """
         old, self.rows = self.rows, list(rows)
+        if filtered != self._filtered:
+            self._filtered = filtered
+            self.refresh()
         first, self.loaded = not self.loaded, True
         before = self.cursor_key
         self._pin()
@@ -215,7 +222,7 @@ class Table(Widget, can_focus=True):
         return self._strip(words, width)
 
     def _empty_line(self, y: int, width: int) -> Strip:
-        words = self.empty if self.loaded else "reading ..."
+        words = self._filtered or self.empty if self.loaded else "reading ..."
         lines = words.split("\n")
         offset = y if self.size.height < 6 else y - 1
         return self._strip(Text(" " + lines[offset] if 0 <= offset < len(lines) else "", style=MUTED), width)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from quarterdeck.artifacts import ArtifactStore
 from quarterdeck.doctor.finding import Check, Outcome, Patient, age, every_file, ok, problem, size, some, warning
+from quarterdeck.pipelines.discovery import find_pipelines_in
 from quarterdeck.pipelines.outputs import FOLDER
 from quarterdeck.traffic.files import TEMPORARY
 
@@ -30,6 +31,26 @@ NOT_SEARCHED = ("event", "metric")
 PARQUET = b"PAR1"
 """A Parquet file begins and ends with this."""
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
+
+
+def schedules(patient: Patient) -> Outcome:
+    """Whether what the schedules name is there."""
+    known = {found.name: found for found in find_pipelines_in(patient.root / patient.settings.workspace.pipelines)}
+    bad = []
+    for name, schedule in patient.settings.schedules.items():
+        found = known.get(schedule.pipeline)
+        if found is None:
+            bad.append(f"{name} starts the pipeline '{schedule.pipeline}', which is not there")
+        elif found.parameters is not None:
+            strangers = [one for one in schedule.parameters if one not in found.parameters]
+            bad += [f"{name} sets '{one}', which is no parameter of {schedule.pipeline}" for one in strangers]
+    with patient.open("state") as connection:
+        datasets = {row[0] for row in connection.execute("SELECT name FROM dataset")} | set(patient.settings.datasets)
+    wanted = [(name, one.on_data) for name, one in patient.settings.schedules.items() if one.on_data is not None]
+    bad += [f"{name} waits for data '{data}', of which there is none" for name, data in wanted if data not in datasets]
+    if bad:
+        return warning(some(bad), "Mend [schedules] in quarterdeck.toml: their runs would fail, or never come.")
+    return ok(f"{len(patient.settings.schedules)} start what is there")
 
 
 def artifacts(patient: Patient) -> Outcome:
@@ -157,6 +178,7 @@ def _is_parquet(path: Path) -> bool:
 
 
 CHECKS: tuple[tuple[str, Check], ...] = (
+    ("schedules", schedules),
     ("artifacts", artifacts),
     ("traffic files", traffic_files),
     ("orphans", orphans),

@@ -72,7 +72,7 @@ def groups(patient: Patient) -> Outcome:
     left = [
         f"job {job_id} (processes {', '.join(map(str, members))})"
         for job_id, group, started, boot in recorded
-        if started is not None and boot and (members := group_members(group, started, boot))
+        if started is not None and boot and (members := group_members(group, started, boot, below=True))
     ]
     if left:
         found = f"no runner lives, and these go on: {some(left)}"
@@ -98,6 +98,9 @@ def port(patient: Patient) -> Outcome:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
+        left = [row for row in (supervision.processes if supervision else ()) if row.alive and row.name != "runner"]
+        if error.errno == errno.EADDRINUSE and left and supervision and urlsplit(supervision.url).port == number:
+            return ok(f"{some([row.name for row in left])}, which an `up` that was killed has left running, has it")
         if error.errno == errno.EADDRINUSE:
             advice = f"`ss -ltnp 'sport = :{number}'` names it; end it, or set another `port` under [gateway]."
             return problem(f"another program listens on {host}:{number}", advice)

@@ -52,6 +52,11 @@ class Mask:
         return longest
 
 
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """`text` with the secrets replaced: for what is kept elsewhere than in a log."""
+    return Mask(secrets)(text.encode()).decode(errors="replace")
+
+
 def scrub(path: Path, secrets: Iterable[str]) -> bool:
     """Overwrite secrets in the log and in the file before it, in place; True when there was one.
 

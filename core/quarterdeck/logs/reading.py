@@ -17,6 +17,7 @@ BLOCK_BYTES = 1 << 18
 LONGEST_BYTES = 1 << 20
 """A line that is longer, and has not ended yet, is read in pieces."""
 RUNAWAY_TIMES = 4
+GAP = "... lines are missing here: the log was continued in fresh files faster than it could be read ..."
 
 
 def is_runaway(path: Path, max_bytes: int) -> bool:
@@ -81,6 +82,9 @@ class Follower:
         self._look()
         self._skip()
         for file in self._files:
+            if file.follows_a_gap:
+                file.follows_a_gap = False
+                yield Line(GAP)
             for line in file.lines(self._mask):
                 yield from self._lines(line)
         # The last file but one may still grow: a subprocess that was started early writes to it.
@@ -112,6 +116,8 @@ class Follower:
         if not any(file.is_the(now) for file in self._files):
             # The newer one first: if it is moved aside in between it is found twice, and the next look finds more.
             newer, older = _File.open(self._path), _File.open(rotated(self._path))
+            if self._files and older is not None and not any(known.is_the(older.about) for known in self._files):
+                older.follows_a_gap = True
             for file in (older, newer):
                 if file is not None and not any(known.is_the(file.about) for known in self._files):
                     self._files.append(file)
@@ -134,6 +140,8 @@ class _File:
         self._place = 0
         self._is_inside_a_line = False
         self.rest = bytearray()
+        self.follows_a_gap = False
+        """A whole file came and went between this one and the one that was read before it."""
 
     @classmethod
     def open(cls, path: Path) -> _File | None:

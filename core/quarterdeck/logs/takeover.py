@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-from quarterdeck.logs.lines import ERR, OUT, prefix
+from quarterdeck.logs.lines import ERR, OUT, prefix, rotated, visible
 from quarterdeck.logs.masking import Mask
 from quarterdeck.logs.writing import LineWriter, Log, LogHandler, open_for_appending
 
@@ -48,6 +48,32 @@ def take_over(path: Path, *, secrets: Iterable[str] = (), max_bytes: int = 0, le
     atexit.register(drain)
     _keep_tracebacks_together()
     _take_logging(LogHandler(log, 2), level)
+
+
+def set_aside(path: Path) -> None:
+    """Keep what is at `path`, and before it, as NAME.old: it is of another time, which a restored backup knows not."""
+    for file in (rotated(path), path):
+        if file.exists():
+            os.replace(file, path.with_name(f"{path.name}.old"))
+
+
+def append(path: Path, level: str, text: str, *, at_most: int = 0) -> None:
+    """Add a line to a log that nobody writes any more, cut off at `at_most` bytes before (0: nowhere).
+
+    Raises:
+        OSError: the file is not there, or the disk is full.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        size = os.fstat(handle).st_size
+        if 0 < at_most < size:
+            os.ftruncate(handle, at_most)
+            text = f"{text} The rest of this log, {(size - at_most) / 1e6:,.0f} MB, was cut off."
+        size = os.fstat(handle).st_size
+        begin = b"\n" if size and os.pread(handle, 1, size - 1) != b"\n" else b""
+        os.write(handle, begin + prefix(level) + visible(text.replace("\n", " ").encode()) + b"\n")
+    finally:
+        os.close(handle)
 
 
 def drain() -> None:

@@ -157,10 +157,13 @@ class _Pass:
     def _reference(self, version: int) -> Reference | None:
         if version not in self._references:
             known = self._version(version)
-            self._references[version] = (
-                None if known is None else load_reference(self.workspace, known, self.monitor.settings.columns)
-            )
+            self._references[version] = None if known is None else self._load(known)
         return self._references[version]
+
+    def _load(self, version: ModelVersion) -> Reference | None:
+        monitor = self.monitor.settings
+        omitted = self.workspace.settings.deployment(monitor.deployment).omit
+        return load_reference(self.workspace, version, monitor.columns, omitted=omitted)
 
     def _version(self, number: int) -> ModelVersion | None:
         """None for a version that an outside system named and that is not registered here."""

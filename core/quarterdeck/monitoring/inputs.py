@@ -32,11 +32,15 @@ class Reference:
     prepared: list[PreparedColumn] = field(repr=False)
 
 
-def load_reference(workspace: Workspace, version: ModelVersion, watched: Sequence[str] = ()) -> Reference | None:
-    """The reference of a version, its watched features only (all of them when none are named); None if it has none.
+def load_reference(
+    workspace: Workspace, version: ModelVersion, watched: Sequence[str] = (), *, omitted: Sequence[str] = ()
+) -> Reference | None:
+    """The reference of a version, its watched features only (all that are recorded when none are named).
+
+    None if it has none.
 
     Raises:
-        SettingsError: a watched column is no feature of the version.
+        SettingsError: a watched column is no feature of the version, or is not recorded.
     """
     if version.reference is None:
         return None
@@ -50,7 +54,13 @@ def load_reference(workspace: Workspace, version: ModelVersion, watched: Sequenc
             f"A monitor of model version {version.number} names columns that it does not take: {', '.join(strangers)}. "
             f"Mend `columns` under [monitors]. It takes: {', '.join(signature.names)}."
         )
-    features = [f for f in signature.features if not watched or f.name in watched]
+    unseen = sorted(set(watched) & set(omitted))
+    if unseen:
+        raise SettingsError(
+            f"A monitor watches {', '.join(unseen)}, which `omit` under [deployments] keeps from being recorded. "
+            "Take it out of one of the two."
+        )
+    features = [f for f in signature.features if (f.name in watched or not watched) and f.name not in omitted]
     columns = [as_column(feature, frame[feature.name].tolist()) for feature in features]
     return Reference(version, signature, columns, prepare(columns))
 

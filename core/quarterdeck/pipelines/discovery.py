@@ -34,8 +34,13 @@ def find_pipelines(workspace: Workspace) -> list[Found]:
 
     A module with a syntax error is reported as one entry with `error`.
     """
+    return find_pipelines_in(workspace.root / workspace.settings.workspace.pipelines)
+
+
+def find_pipelines_in(folder: Path) -> list[Found]:
+    """The same for a folder of modules, for those that have no workspace to open."""
     found: list[Found] = []
-    for file in sorted((workspace.root / workspace.settings.workspace.pipelines).glob("*.py")):
+    for file in sorted(folder.glob("*.py")):
         try:
             stat = file.stat()
             found += _read(file, stat.st_mtime_ns, stat.st_size)

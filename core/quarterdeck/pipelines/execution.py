@@ -67,7 +67,7 @@ def execute(workspace: Workspace, run_id: int, *, fence: Fence) -> None:
         # Anything else than our own errors is ours to mend, or the disk's: the log keeps where it came from.
         if not isinstance(error, QuarterdeckError):
             traceback.print_exc()
-        reason = str(error) if isinstance(error, QuarterdeckError) else describe(error)
+        reason = workspace.masked(str(error) if isinstance(error, QuarterdeckError) else describe(error))
         _say(f"run {run_id} failed: {reason}")
         with workspace.state.write("fail run", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
             fence(tx)
@@ -190,7 +190,8 @@ class _Execution:
         except FencedError:
             raise
         except QuarterdeckError as error:
-            reason = str(error) if isinstance(error, StepFailedError) else f"step {step.name}: {error}"
+            said = str(error) if isinstance(error, StepFailedError) else f"step {step.name}: {error}"
+            reason = self.workspace.masked(said)
             self._close_step(step, settings, usage, StepState.FAILED, reason)
             raise StepFailedError(reason) from error
         self._close_step(step, settings, usage, StepState.SUCCEEDED, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -10,7 +12,8 @@ from multiprocessing import connection
 
 from sqlmodel import Session
 
-from quarterdeck import logs
+from quarterdeck import logs, processes
+from quarterdeck.logs import append
 from quarterdeck.pipelines import ending
 from quarterdeck.processes import ProcessIdentity
 from quarterdeck.runner import lease, queue
@@ -18,9 +21,11 @@ from quarterdeck.runner.job import Job, JobKind, JobState
 from quarterdeck.runner.narration import say
 from quarterdeck.runner.outcome import end_attempt, has_ended
 from quarterdeck.runner.processes import DEATH_PATIENCE_SECONDS, ForkServer, RunningJob, end_group, recorded_group
-from quarterdeck.runner.worker import NOT_BEGUN, log_of
+from quarterdeck.runner.worker import MARK, NOT_BEGUN, log_of
 from quarterdeck.workspace import Workspace
 
+UNKNOWN_END = 255
+"""The status that multiprocessing gives for a process whose fork server is gone."""
 STOP_SECONDS = 7.0
 """How long running jobs may take to end on a clean stop: less than the supervisor waits for the runner."""
 
@@ -70,12 +75,15 @@ class Attempts:
         for running in self._running.values():
             running.hold_to_limits()
             if running.stop_by is not None and time.monotonic() >= running.stop_by:
-                running.signal(signal.SIGKILL)
+                running.kill()
         ended = [running for running in self._running.values() if running.process.exitcode is not None]
+        killed = any((running.process.exitcode or 0) < 0 for running in ended)
         for running in ended:
             self._settle(running)
             del self._running[running.job_id]
             running.process.close()
+        if killed:
+            self._fork_server.end_orphans({running.process.pid or 0 for running in self._running.values()})
         return bool(ended)
 
     def end_floods(self) -> None:
@@ -120,6 +128,10 @@ class Attempts:
         for job in left:
             meanwhile()
             self._bury(job)
+        # What left its group, and lost its parents when the last runner was killed, is known by its environment.
+        for stray in processes.marked(MARK, f"{self.workspace.folder}:"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stray.pid, signal.SIGKILL)
 
     def fence_strays(self) -> None:
         """Give up claimed jobs that no process of this runner works on: nobody else would ever end them."""
@@ -159,7 +171,7 @@ class Attempts:
     def end_all(self) -> None:
         """Kill what runs here, whatever becomes of the jobs."""
         for running in self._running.values():
-            running.signal(signal.SIGKILL)
+            running.kill()
             running.process.join()
         self._running.clear()
 
@@ -168,6 +180,7 @@ class Attempts:
         return job.state is JobState.RUNNING and job.attempt == running.attempt
 
     def _settle(self, running: RunningJob) -> None:
+        told = None
         with self.workspace.state.write("reap") as tx:
             lease.hold(tx, self._me)
             job = tx.get_one(Job, running.job_id)
@@ -177,8 +190,19 @@ class Attempts:
                 job.cpu_seconds = running.usage.cpu_seconds if running.usage else None
                 how = _How.NOT_BEGUN if code == NOT_BEGUN else _How.DIED
                 how = how if running.verdict is None else _How.BROKE_LIMIT
-                self._fence(tx, job, running.verdict or _why_it_ended(code), how)
+                told = running.verdict or _why_it_ended(code)
+                self._fence(tx, job, told, how)
+        if told is not None:
+            self._tell(running, job, told)
         self._bury(job)
+
+    def _tell(self, running: RunningJob, job: Job, why: str) -> None:
+        """Say why an attempt came to nothing, where people look for it: in its own log, and in ours."""
+        say("runner", f"job {running.job_id}, attempt {running.attempt}: {why}", level="WARNING")
+        with contextlib.suppress(OSError):
+            if job.log is not None:
+                log, limit = self.workspace.logs / job.log, self.workspace.settings.logs.max_bytes
+                append(log, "ERROR", why, at_most=limit if logs.is_runaway(log, limit) else 0)
 
     def _fence(self, tx: Session, job: Job, error: str, how: _How) -> None:
         """Give up an attempt; one that was killed after its run had ended has come to its end."""
@@ -241,4 +265,6 @@ def _why_it_ended(exit_code: int | None) -> str:
         return "It could not begin; the reason is in the runner's log."
     if exit_code is not None and exit_code < 0:
         return f"Its process was killed ({signal.Signals(-exit_code).name})."
+    if exit_code == UNKNOWN_END:
+        return "Its process is gone, and nobody saw how: the fork server was killed, or it ended with status 255."
     return f"Its process ended without a result (exit status {exit_code})."

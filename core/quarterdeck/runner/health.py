@@ -116,7 +116,7 @@ class RunnerHealth:
         child.health = Health.STARTING
         if now - self._sign_at <= self._allowed:
             return None
-        return f"it has not begun to work {now - self._sign_at:.0f} s after it was started, so it was stopped or hung"
+        return f"it has not worked, nor stood by, for {now - self._sign_at:.0f} s: it was stopped, or it hung"
 
     def _judge_holder(self, lease: _Lease, now: float) -> str | None:
         child = self._child

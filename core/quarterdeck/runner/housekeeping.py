@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ INCREMENTAL = 2
 JOBS_AT_ONCE = 200
 ABANDONED = timedelta(days=1)
 NEVER = "9"
-_LOG = re.compile(r"(\d+)-(\d+)\.log(?:\.\d+)?")
+_LOG = re.compile(r"(\d+)-(\d+)\.log(?:\.(?:\d+|old))?")
 # A dead job is not over: it waits for a person. What others refer to stays: an open run's job, and the last of each
 # schedule; and so does the very last one, since its number would be given again.
 _OLD_JOBS = """
@@ -42,6 +42,12 @@ _OLD_JOBS = """
       AND id <> (SELECT max(id) FROM job)
       AND id NOT IN (SELECT max(id) FROM job WHERE schedule IS NOT NULL GROUP BY schedule)
       AND NOT EXISTS (SELECT 1 FROM run WHERE 'run/' || run.id = job.key AND run.finished_at IS NULL)
+"""
+
+
+_BACKUP_ENDED = """
+    UPDATE job SET state = 'succeeded', finished_at = :now, process_group = NULL, process_started = NULL, boot_id = NULL
+    WHERE kind = 'housekeeping' AND state = 'running' AND payload = '{"task":"backup"}'
 """
 
 
@@ -147,13 +153,13 @@ def _back_up(workspace: Workspace) -> BackupDone:
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"state-{workspace.now():%Y%m%dT%H%M%SZ}.db"
     with written_whole(path) as temporary, _explained(path):
-        _copy(workspace.state.path, temporary)
+        _copy(workspace.state.path, temporary, workspace.now())
     old = sorted(folder.glob("state-*.db"))[: -workspace.settings.housekeeping.backups]
     _remove(old)
     return BackupDone(path, path.stat().st_size, len(old))
 
 
-def _copy(source_path: Path, target_path: Path) -> None:
+def _copy(source_path: Path, target_path: Path, now: datetime) -> None:
     with closing(open_read_only(source_path)) as source, closing(sqlite3.connect(target_path)) as target:
         # One read transaction for the whole copy: readers block nobody, and between steps that each begin their own
         # every write of another process would make SQLite begin the copy anew.
@@ -162,6 +168,9 @@ def _copy(source_path: Path, target_path: Path) -> None:
         source.backup(target, pages=BACKUP_PAGES, sleep=0)
         # One file, that can be put in place as it is.
         target.execute("PRAGMA journal_mode=DELETE")
+        # The copy is whole when this is read: a runner that begins with it has no lost backup to report.
+        target.execute(_BACKUP_ENDED, {"now": timestamp(now)})
+        target.commit()
         (verdict,) = target.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise DiskError(

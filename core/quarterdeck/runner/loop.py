@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ from sqlmodel import Session
 from quarterdeck import processes
 from quarterdeck.database import ChangeWatch
 from quarterdeck.errors import FencedError, QuarterdeckError
+from quarterdeck.location import keep_in_force
 from quarterdeck.pipelines import scheduling
 from quarterdeck.runner import lease
 from quarterdeck.runner.attempts import Attempts
@@ -66,6 +68,9 @@ def run_runner(workspace_root: Path, open_workspace: OpenWorkspace) -> None:
     fork_server.start()
     while not stop.is_set:
         workspace = open_workspace(workspace_root)
+        with suppress(QuarterdeckError):
+            load_settings(workspace.settings_file)
+            keep_in_force(workspace.settings_file, workspace.folder)
         try:
             if _has_lease(workspace, stop):
                 Runner(workspace, fork_server, stop).work()
@@ -211,8 +216,9 @@ class Runner:
         try:
             settings = load_settings(self._workspace.settings_file)
         except QuarterdeckError as error:
-            say("runner", f"{error} The settings before that stay in force.")
+            say("runner", f"{error} The settings before that stay in force.", level="WARNING")
             return
+        keep_in_force(self._workspace.settings_file, self._workspace.folder)
         self._workspace = dataclasses.replace(self._workspace, settings=settings)
         self._attempts.workspace = self._scheduler.workspace = self._workspace
         scheduling.synchronise(self._workspace)

@@ -21,8 +21,8 @@ class Usage:
 
 
 def usage_of_group(group: tuple[int, float, str]) -> Usage:
-    """What the living members of a recorded process group use."""
-    return usage_of(group_members(*group))
+    """What the living members of a recorded process group use, and all below them."""
+    return usage_of(group_members(*group, below=True))
 
 
 def usage_of(pids: Iterable[int]) -> Usage:

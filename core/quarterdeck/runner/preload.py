@@ -30,6 +30,7 @@ import quarterdeck.monitoring.reporting
 import quarterdeck.pipelines.execution
 import quarterdeck.runner.worker
 from quarterdeck.pipelines.provenance import environment
+from quarterdeck.processes import adopt_orphans
 
 __all__ = ["numpy", "pandas", "pyarrow", "quarterdeck", "scipy", "sklearn", "skops"]
 
@@ -37,6 +38,9 @@ __all__ = ["numpy", "pandas", "pyarrow", "quarterdeck", "scipy", "sklearn", "sko
 configure_mappers()
 # And each run would read the metadata of every installed package.
 environment()
+
+# What a job leaves behind whose own process was killed falls to the fork server, which the runner looks through.
+adopt_orphans()
 
 if threading.active_count() != 1:
     names = ", ".join(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())

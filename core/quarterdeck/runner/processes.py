@@ -7,19 +7,22 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 from quarterdeck.errors import QuarterdeckError
-from quarterdeck.processes import group_members, identity_of, kill_group
+from quarterdeck.processes import children_of, group_members, identity_of, kill_group
 from quarterdeck.runner import worker
 from quarterdeck.runner.job import Job
 from quarterdeck.runner.metering import Usage, usage_of_group
 
 STOP_GRACE_SECONDS = 10.0
 DEATH_PATIENCE_SECONDS = 5.0
+KILL_PATIENCE_SECONDS = 1.0
+"""How long the runner's loop waits for what it kills; it looks again."""
 PRELOAD_PATIENCE_SECONDS = 120.0
 METER_SECONDS = 2.0
 LIMITED_METER_SECONDS = 0.2
@@ -46,22 +49,29 @@ class RunningJob:
     peak_memory_bytes: int = 0
     metered: float = 0.0
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the job's whole group, if its process still lives."""
-        pid = self.process.pid
-        if pid is None or self.process.exitcode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            # In its first moments it still belongs to the fork server's group.
-            if os.getpgid(pid) == pid:
-                os.killpg(pid, number)
-            else:
-                os.kill(pid, number)
+    def kill(self) -> None:
+        """End the job's process and everything below it."""
+        group = self._group()
+        if group is not None:
+            end_group(group, KILL_PATIENCE_SECONDS)
 
     def ask_to_stop(self) -> None:
-        """SIGTERM now; SIGKILL is due in ten seconds."""
+        """SIGTERM now, to everything below too; SIGKILL is due in ten seconds."""
         self.stop_by = time.monotonic() + STOP_GRACE_SECONDS
-        self.signal(signal.SIGTERM)
+        group = self._group()
+        if group is not None:
+            kill_group(*group, by=signal.SIGTERM, below=True)
+
+    def _group(self) -> tuple[int, float, str] | None:
+        """The job's process group; None once its process has ended, and in its first moments, before it has one."""
+        identity = identity_of(self.process.pid or 0) if self.process.exitcode is None else None
+        if identity is None:
+            return None
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(identity.pid) == identity.pid:
+                return identity.pid, identity.started, identity.boot_id
+            self.process.kill()  # It has done nothing yet.
+        return None
 
     def hold_to_limits(self) -> None:
         """End it when it takes longer or needs more memory than it may."""
@@ -78,7 +88,7 @@ class RunningJob:
         """End it at once: what asks politely would give it time to take the rest of the memory or of the disk."""
         if self.verdict is None:
             self.verdict = verdict
-            self.signal(signal.SIGKILL)
+            self.kill()
 
     def _meter(self) -> None:
         identity = identity_of(self.process.pid or 0)
@@ -138,6 +148,16 @@ class ForkServer:
         process.start()
         return RunningJob(job.id, job.attempt, job.subject, process, job.timeout_seconds, job.memory_limit_bytes)
 
+    def end_orphans(self, leaders: Collection[int]) -> None:
+        """Kill what jobs have left behind whose process was killed from outside: it fell to the fork server.
+
+        `leaders`: the processes of the jobs that run.
+        """
+        server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # not published
+        for pid in set(children_of(server)) - set(leaders) if server is not None else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
 
 def recorded_group(job: Job) -> tuple[int, float, str] | None:
     """The process group that a job row names."""
@@ -147,10 +167,10 @@ def recorded_group(job: Job) -> tuple[int, float, str] | None:
 
 
 def end_group(group: tuple[int, float, str], patience: float = DEATH_PATIENCE_SECONDS) -> bool:
-    """Kill a recorded group and wait until it is gone; False when something in it does not die."""
+    """Kill a recorded group and all below it, and wait until it is gone; False when something in it does not die."""
     deadline = time.monotonic() + patience
-    while kill_group(*group):
+    while kill_group(*group, below=True):
         if time.monotonic() > deadline:
-            return not group_members(*group)
+            return not group_members(*group, below=True)
         time.sleep(0.005)
     return True

@@ -17,7 +17,7 @@ from quarterdeck.pipelines.schedule import Misfire, Schedule
 from quarterdeck.runner import ticking
 from quarterdeck.runner.clockwork import Clockwork, Due
 from quarterdeck.runner.narration import say
-from quarterdeck.runner.triggers import Every, cron_trigger, fire_after
+from quarterdeck.triggers import Every, cron_trigger, fire_after
 from quarterdeck.workspace import Workspace
 
 ON_TIME = timedelta(seconds=30)

@@ -39,6 +39,7 @@ class Plan:
     """The workspace."""
     folder: str
     """Its state."""
+    scheme: str
     host: str
     port: int
     workers: int
@@ -62,7 +63,7 @@ def up(plan: Plan, *, lifeline: int | None = None) -> None:
         end_orphans(folder)
         with _listen(plan.host, plan.port) as listener:
             host, port = listener.getsockname()[:2]
-            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            url = f"{plan.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
             (folder / "logs").mkdir(exist_ok=True)
             tell(f"gateway on {url}, logs in {folder / 'logs'}")
             supervisor = Supervisor(plan, url, _children(plan, listener.fileno()))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,10 @@ OpenWorkspace = Callable[[Path], Workspace]
 Fence = Callable[[Session], None]
 PRELOAD = "quarterdeck.runner.preload"
 JOB_LOGS = "jobs"
+MARK = "QUARTERDECK_JOB"
+"""The environment variable by which what a job has started is known: the workspace's folder, the job, the attempt."""
+REST_SECONDS = 2.0
+"""How long what a job leaves running may take to die; then the runner goes on with it."""
 NOT_BEGUN = 75
 """Exit status of a job process that could not open the workspace or note that it runs: EX_TEMPFAIL in sysexits(3)."""
 
@@ -51,6 +57,7 @@ def check_preload() -> NoReturn:
 def work(root: Path, open_workspace: OpenWorkspace, job_id: int, attempt: int) -> NoReturn:
     """Do one attempt of one job. Never returns: idle executors of user code would keep the process alive."""
     os.setsid()
+    processes.adopt_orphans()
     signal.signal(signal.SIGTERM, _stop)
     code = NOT_BEGUN
     try:
@@ -75,7 +82,9 @@ def log_of(job_id: int, attempt: int) -> Path:
 
 def _begin(root: Path, open_workspace: OpenWorkspace, job_id: int, attempt: int) -> Workspace:
     workspace = open_workspace(root)
+    os.environ[MARK] = f"{workspace.folder}:{job_id}-{attempt}"
     log = log_of(job_id, attempt)
+    logs.set_aside(workspace.logs / log)
     _redirect_output(workspace, workspace.logs / log)
     queue.record_process(workspace, job_id, attempt, processes.here(), str(log))
     return workspace
@@ -100,7 +109,7 @@ def _do(workspace: Workspace, job_id: int, attempt: int) -> int:
         error = f"{type(problem).__name__}: {problem}"
         traceback.print_exc()
     sys.stdout.flush()
-    state = _finish(workspace, job_id, attempt, error)
+    state = _finish(workspace, job_id, attempt, None if error is None else workspace.masked(error))
     return 0 if state is JobState.SUCCEEDED else 1
 
 
@@ -166,6 +175,20 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _end_the_rest() -> None:
+    """Kill what the job has started and left running: all of it is below this process."""
+    me = processes.here()
+    deadline = time.monotonic() + REST_SECONDS
+    while time.monotonic() < deadline:
+        rest = [pid for pid in processes.group_members(me.pid, me.started, me.boot_id, below=True) if pid != me.pid]
+        if not rest:
+            return
+        for pid in rest:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+
+
 def _leave(code: int) -> NoReturn:
     try:
         executors = sys.modules.get("joblib.externals.loky.reusable_executor")
@@ -173,5 +196,6 @@ def _leave(code: int) -> NoReturn:
         if executor is not None:
             executor.shutdown(wait=False, kill_workers=True)
         logs.drain()
+        _end_the_rest()
     finally:
         os._exit(code)

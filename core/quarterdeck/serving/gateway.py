@@ -18,12 +18,14 @@ from quarterdeck.errors import NotFoundError, QuarterdeckError
 from quarterdeck.registry.hosted import ModelDownError, ModelTimeoutError
 from quarterdeck.serving import protocol
 from quarterdeck.serving.columns import BadInput
+from quarterdeck.serving.metrics import Metrics
 from quarterdeck.serving.protocol import ParsedRequest
 from quarterdeck.serving.recorder import Recorder, Served
 from quarterdeck.serving.routing import ActiveRoute, RouteTable
 from quarterdeck.serving.runtime import Busy, LoadedModel, Runtime
 from quarterdeck.workspace import Workspace
 
+VARIANT = "champion"
 PROBE_AFTER_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
@@ -51,12 +53,20 @@ class Gateway:
     """Answers requests by the current routes of one worker."""
 
     def __init__(
-        self, workspace: Workspace, table: RouteTable, runtime: Runtime, recorder: Recorder, worker_id: int
+        self,
+        workspace: Workspace,
+        table: RouteTable,
+        runtime: Runtime,
+        recorder: Recorder,
+        metrics: Metrics,
+        worker_id: int,
     ) -> None:
         self._workspace = workspace
         self._table = table
         self._runtime = runtime
         self._recorder = recorder
+        self.metrics = metrics
+        metrics.watch(waiting=lambda: runtime.waiting, queued=lambda: recorder.queued_rows)
         self._worker_id = worker_id
         # Proofs have a thread of their own: a rollback's proof must not wait for another model's loading.
         self._proofs = ThreadPoolExecutor(1, thread_name_prefix="proofs")
@@ -79,7 +89,8 @@ class Gateway:
             request = protocol.parse(body, route.model.signature, self._workspace.now())
             return await self._ask(route, request, probe=False)
         except (BadInput, Busy, ModelDownError, ModelFailedError) as error:
-            self._recorder.count_error(route.deployment, route.revision, _REASONS[type(error)])
+            self._recorder.count_error(route.deployment, route.revision, reason := _REASONS[type(error)])
+            self.metrics.error(route.deployment, route.model.version, reason)
             raise
 
     def route(self, deployment: str) -> ActiveRoute:
@@ -128,7 +139,11 @@ class Gateway:
 
     def delivered(self, reply: Reply) -> None:
         """Record what was answered; the first answer of a new route is its proof."""
-        self._recorder.offer(reply.served)
+        served = reply.served
+        self._recorder.offer(served)
+        if not served.probe:
+            meters = self.metrics.route(served.deployment, served.version, VARIANT)
+            meters.answered(served.request.rows, served.latency_us / 1e6)
         if not reply.route.proved:
             reply.route.proved = True
             self._prove(reply, self._workspace.now())

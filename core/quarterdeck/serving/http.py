@@ -84,7 +84,12 @@ def _health(gateway: Callable[[], Gateway]) -> list[Any]:
     def ready() -> ASGIResponse:
         return _json(200 if gateway().ready else 503, {"ready": gateway().ready})
 
-    return [server, live, ready]
+    @get("/metrics", sync_to_thread=True)
+    def metrics(request: AnyRequest) -> ASGIResponse:
+        body, kind = gateway().metrics.exposition(request.headers.get("accept", ""))
+        return ASGIResponse(body=body, media_type=kind)
+
+    return [server, live, ready, metrics]
 
 
 def _models(gateway: Callable[[], Gateway]) -> list[Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import zlib
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,8 +16,10 @@ from sqlalchemy.exc import OperationalError
 
 from quarterdeck.disk import free_bytes
 from quarterdeck.errors import BusyError, DiskError
+from quarterdeck.serving.metrics import Metrics
 from quarterdeck.serving.protocol import ParsedRequest
 from quarterdeck.serving.runtime import Answer
+from quarterdeck.serving.tally import Tally
 from quarterdeck.traffic import recording
 from quarterdeck.workspace import Workspace
 
@@ -25,6 +28,7 @@ BATCH_ROWS = 500
 QUEUE_FULL = "queue full"
 KNOWN_ID = "id known already"
 DISK_LOW = "disk low"
+KILLED = "the worker was killed"
 log = logging.getLogger("quarterdeck.gateway")
 
 
@@ -41,9 +45,12 @@ class Served:
     latency_us: int
     probe: bool
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The request's rows as predictions."""
-        inputs = zip(*self.request.columns.values(), strict=True)
+    def rows(self, omitted: Collection[str] = ()) -> list[dict[str, Any]]:
+        """The request's rows as predictions; the values of `omitted` columns are left out."""
+        nothing = [None] * self.request.rows
+        columns = self.request.columns
+        kept = [nothing if name in omitted else values for name, values in columns.items()] if omitted else None
+        inputs = zip(*(columns.values() if kept is None else kept), strict=True)
         probabilities: Sequence[list[float] | None] = self.answer.probabilities or [None] * self.request.rows
         return [
             {
@@ -75,32 +82,54 @@ class Served:
 class Recorder:
     """The queue of answered requests and the thread that writes them to traffic.db."""
 
-    def __init__(self, workspace: Workspace, *, limit: int, worker: str) -> None:
-        """`limit`: rows that may wait; `worker`: who counts what could not be recorded."""
+    def __init__(self, workspace: Workspace, metrics: Metrics, *, limit: int, worker: str) -> None:
+        """`limit`: rows that may wait; `worker`: who counts what could not be recorded (`gateway/0`).
+
+        What an earlier worker of that name took along when it was killed is counted now.
+        """
         self._workspace = workspace
+        self._metrics = metrics
         self._limit = limit
         self._worker = worker
         self._queue: deque[Served] = deque()
-        self._queued_rows = 0
+        self.queued_rows = 0
         self._lost: Counter[tuple[str, str]] = Counter()
         self._errors: Counter[tuple[str, int, str]] = Counter()
         self._guard = threading.Lock()
+        self._tally = Tally(workspace.folder / "tally" / worker.replace("/", "-"))
+        for deployment, rows in self._tally.unsettled().items():
+            self._count(deployment, KILLED, rows)
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="recorder")
         self._thread.start()
 
     def offer(self, served: Served) -> None:
-        """Queue an answered request; count it as unrecorded when there is no room. Never waits for the disk."""
+        """Queue an answered request, if it is to be recorded; count it as unrecorded when there is no room.
+
+        Never waits for the disk.
+        """
+        if not self._chosen(served):
+            return
         rows = served.request.rows
         with self._guard:
-            if self._queued_rows + rows > self._limit:
+            self._tally.answered(served.deployment, rows)
+            if self.queued_rows + rows > self._limit:
                 self._lost[served.deployment, QUEUE_FULL] += rows
+                self._metrics.unrecorded(served.deployment, rows)
                 return
             self._queue.append(served)
-            self._queued_rows += rows
-        if self._queued_rows >= BATCH_ROWS:
+            self.queued_rows += rows
+        if self.queued_rows >= BATCH_ROWS:
             self._wake.set()
+
+    def _chosen(self, served: Served) -> bool:
+        share = self._workspace.settings.deployment(served.deployment).record
+        # A probe is a proof, which is looked up.
+        return share == 1 or served.probe or zlib.crc32(served.request.id.encode()) < share * (1 << 32)
+
+    def _omitted(self, deployment: str) -> Collection[str]:
+        return self._workspace.settings.deployment(deployment).omit
 
     def count_error(self, deployment: str, revision: int, reason: str) -> None:
         """Count a request that got an error, by one of the reasons of `traffic.prediction.Unanswered`."""
@@ -112,6 +141,7 @@ class Recorder:
         self._closing = True
         self._wake.set()
         self._thread.join()
+        self._tally.close()
 
     def _run(self) -> None:
         while not self._closing:
@@ -152,7 +182,9 @@ class Recorder:
                 self._count(served.deployment, DISK_LOW, served.request.rows)
             return
         try:
-            new = recording.record(self._workspace, [row for served in batch for row in served.rows()])
+            new = recording.record(
+                self._workspace, [row for served in batch for row in served.rows(self._omitted(served.deployment))]
+            )
         except (BusyError, OperationalError):
             raise
         except Exception as error:  # one batch that cannot be written must not end recording: it is counted
@@ -160,18 +192,26 @@ class Recorder:
             for served in batch:
                 self._count(served.deployment, f"{type(error).__name__}: {error}"[:200], served.request.rows)
             return
+        for deployment, count in new.items():
+            self._metrics.recorded(deployment, count)
+            self._settle(deployment, count)
         answered: Counter[str] = Counter()
         for served in batch:
             answered[served.deployment] += served.request.rows
         for deployment, ignored in (answered - new).items():
             self._count(deployment, KNOWN_ID, ignored)
 
+    def _settle(self, deployment: str, rows: int) -> None:
+        with self._guard:
+            self._tally.settled(deployment, rows)
+
     def _forget(self, count: int) -> None:
         with self._guard:
             for _ in range(count):
-                self._queued_rows -= self._queue.popleft().request.rows
+                self.queued_rows -= self._queue.popleft().request.rows
 
     def _count(self, deployment: str, reason: str, rows: int) -> None:
+        self._metrics.unrecorded(deployment, rows)
         with self._guard:
             self._lost[deployment, reason] += rows
 
@@ -187,6 +227,7 @@ class Recorder:
                 with self._guard:
                     self._lost[deployment, reason] += count
                 raise
+            self._settle(deployment, count)
 
     def _write_errors(self) -> None:
         while self._errors:
@@ -200,6 +241,6 @@ class Recorder:
                 raise
 
     def _give_up(self) -> None:
-        if self._queued_rows or self._lost:
-            rows = self._queued_rows + self._lost.total()
+        if self.queued_rows or self._lost:
+            rows = self.queued_rows + self._lost.total()
             log.error("%s predictions were answered and could not be recorded: traffic.db did not take them", rows)

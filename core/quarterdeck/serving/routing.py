@@ -21,6 +21,7 @@ from quarterdeck.database import ChangeWatch
 from quarterdeck.deployments import routes
 from quarterdeck.deployments.routes import Route
 from quarterdeck.events import Event
+from quarterdeck.serving.access import Access
 from quarterdeck.serving.loading import Loader
 from quarterdeck.serving.runtime import LoadedModel, Runtime, memory_key
 from quarterdeck.workspace import Workspace
@@ -164,9 +165,12 @@ class RouteTable:
 class RouteWatch:
     """Looks every 10 ms whether anything was committed; the table follows in one thread and loads in another."""
 
-    def __init__(self, workspace: Workspace, table: RouteTable, swapped: Callable[[ActiveRoute], None]) -> None:
+    def __init__(
+        self, workspace: Workspace, table: RouteTable, access: Access, swapped: Callable[[ActiveRoute], None]
+    ) -> None:
         """`swapped` is called on the event loop, for each route that was swapped."""
         self._watch = ChangeWatch(workspace.state.path)
+        self._access = access
         self._table = table
         self._swapped = swapped
         self._following = ThreadPoolExecutor(1, thread_name_prefix="routing")
@@ -208,7 +212,7 @@ class RouteWatch:
         pause = LOOK_SECONDS
         self._due = False
         try:
-            await self._loop.run_in_executor(self._following, self._table.reconcile, self._announce)
+            await self._loop.run_in_executor(self._following, self._reconcile)
             if self._table.reconciled:
                 self.followed.set()
             self._loads.set()
@@ -217,6 +221,10 @@ class RouteWatch:
             pause = RETRY_SECONDS
             log.exception("the routes could not be followed; trying again in %g s", RETRY_SECONDS)
         self._timer = self._loop.call_later(pause, self._look)
+
+    def _reconcile(self) -> None:
+        self._table.reconcile(self._announce)
+        self._access.reconcile()
 
     async def _load(self) -> None:
         """Let the table load in its thread whenever it has followed; nothing that goes wrong there may end that."""

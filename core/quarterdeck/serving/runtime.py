@@ -97,6 +97,12 @@ class Runtime:
         # One thread: numpy and scikit-learn hold the interpreter for most of a small request, so more would only wait.
         self._inference = Lane("inference")
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a model's turn, or are in it."""
+        lanes = {self._inference, *(model.lane for model in list(self._models.values()))}
+        return sum(lane.waiting for lane in lanes)
+
     def load(self, model: str, version: ModelVersion) -> LoadedModel:
         """The version, loaded and warmed with its own input example. Slow the first time: keep it off the event loop.
 

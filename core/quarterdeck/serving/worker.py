@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from litestar import Litestar
@@ -17,8 +18,12 @@ from litestar import Litestar
 from quarterdeck.deployments import proving
 from quarterdeck.deployments.withholding import withhold_deadly
 from quarterdeck.errors import UsageError
+from quarterdeck.serving.access import Access, Guarded
+from quarterdeck.serving.certificate import check_certificate
+from quarterdeck.serving.connections import KEEP_ALIVE_SECONDS, Connection, take_all_descriptors
 from quarterdeck.serving.gateway import Gateway
 from quarterdeck.serving.http import make_app
+from quarterdeck.serving.metrics import WRITE_SECONDS, Metrics
 from quarterdeck.serving.recorder import Recorder
 from quarterdeck.serving.routing import RouteTable, RouteWatch
 from quarterdeck.serving.runtime import Runtime, preload
@@ -52,20 +57,23 @@ def serve(
     `beat` is called every second by the event loop that answers, from when it answers: a sign of life.
 
     Raises:
-        UsageError: the address cannot be listened on.
+        UsageError: the address cannot be listened on, or the certificate cannot be used.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(SWITCH_SECONDS)
     # uvicorn takes these signals while it serves and raises them again when it has drained; that ends here, with 0.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _stop)
+    Connection.most = take_all_descriptors()
+    check_certificate(workspace.root, workspace.settings.gateway)
     listening = _listen(host, port) if fd is None else socket.socket(fileno=fd)
     worker = _Worker(workspace, slot, listening, beat)
-    app = make_app(workspace, lambda: worker.gateway, [worker.lifespan])
+    settings = workspace.settings.gateway
+    app: Any = make_app(workspace, lambda: worker.gateway, [worker.lifespan])
     config = uvicorn.Config(
-        app,
+        Guarded(app, worker.access) if settings.require_token else app,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -73,7 +81,10 @@ def serve(
         log_level="warning",
         server_header=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        ssl_certfile=settings.tls_certificate and workspace.root / settings.tls_certificate,
+        ssl_keyfile=settings.tls_key and workspace.root / settings.tls_key,
     )
     uvicorn.Server(config).run(sockets=[listening])
 
@@ -96,6 +107,12 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+async def _write(metrics: Metrics) -> None:
+    while True:
+        await asyncio.sleep(WRITE_SECONDS)
+        await asyncio.to_thread(metrics.write)
+
+
 class _Worker:
     """The parts of one worker, from start to stop."""
 
@@ -108,6 +125,7 @@ class _Worker:
         self._slot = slot
         self._beat = beat
         self._host, self._port = listening.getsockname()[:2]
+        self.access = Access(workspace)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Litestar) -> AsyncIterator[None]:
@@ -116,20 +134,24 @@ class _Worker:
         worker_id = proving.register_worker(workspace, slot=self._slot, host=self._host, port=self._port)
         for name in withhold_deadly(workspace, self._slot):
             log.error("the desired revision of %s is withheld: workers of this slot died of it", name)
-        recorder = Recorder(workspace, limit=settings.record_queue, worker=f"gateway/{self._slot}")
+        metrics = Metrics(workspace.folder / "metrics", self._slot)
+        recorder = Recorder(workspace, metrics, limit=settings.record_queue, worker=f"gateway/{self._slot}")
         runtime = Runtime(workspace, capacity=settings.models_in_memory, queue_limit=QUEUE_LIMIT)
         table = RouteTable(workspace, runtime, worker_id)
-        self.gateway = Gateway(workspace, table, runtime, recorder, worker_id)
-        watch = RouteWatch(workspace, table, self.gateway.swapped)
+        self.gateway = Gateway(workspace, table, runtime, recorder, metrics, worker_id)
+        watch = RouteWatch(workspace, table, self.access, self.gateway.swapped)
         watch.start()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(watch.followed.wait(), FIRST_LOAD_SECONDS)
         self._show_life()
+        writing = asyncio.create_task(_write(metrics))
         try:
             yield
         finally:
+            writing.cancel()
             await watch.close()
             await self.gateway.close()
+            metrics.write()
             proving.retire_worker(workspace, worker_id)
 
     def _show_life(self) -> None:

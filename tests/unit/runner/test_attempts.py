@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -52,6 +53,9 @@ class Launcher:
         if self.broken:
             raise OSError("no more processes")
         return RunningJob(job.id or 0, job.attempt, job.subject, cast(Any, Launched(self.exit_code)))
+
+    def end_orphans(self, leaders: Collection[int]) -> None:
+        """It starts nothing that could leave something behind."""
 
 
 def runner(workspace: Workspace, launcher: Launcher) -> Attempts:

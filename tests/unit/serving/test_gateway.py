@@ -12,6 +12,7 @@ from quarterdeck.deployments import proving, queries, rollout
 from quarterdeck.errors import BusyError
 from quarterdeck.serving import protocol
 from quarterdeck.serving.gateway import Gateway
+from quarterdeck.serving.metrics import Metrics
 from quarterdeck.serving.recorder import Recorder
 from quarterdeck.serving.routing import RouteTable
 from quarterdeck.serving.runtime import Runtime
@@ -27,8 +28,9 @@ class Served:
         worker = proving.register_worker(workspace, slot=0, host="127.0.0.1", port=1)
         runtime = Runtime(workspace, capacity=1, queue_limit=10)
         self.table = RouteTable(workspace, runtime, worker)
-        recorder = Recorder(workspace, limit=100, worker="gateway/0")
-        self.gateway = Gateway(workspace, self.table, runtime, recorder, worker)
+        metrics = Metrics(workspace.folder / "metrics", 0)
+        recorder = Recorder(workspace, metrics, limit=100, worker="gateway/0")
+        self.gateway = Gateway(workspace, self.table, runtime, recorder, metrics, worker)
         self.table.reconcile(self.gateway.swapped)
         self.table.load_next()
         self.table.reconcile(self.gateway.swapped)

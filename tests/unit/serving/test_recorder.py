@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from quarterdeck.serving.metrics import Metrics
 from quarterdeck.serving.protocol import ParsedRequest
 from quarterdeck.serving.recorder import Recorder, Served
 from quarterdeck.serving.runtime import Answer
+from quarterdeck.settings import Settings
 from quarterdeck.workspace import Workspace
 from tests.waiting import wait_for
 
@@ -34,7 +37,7 @@ def rows_of(workspace: Workspace, table: str) -> list[tuple[Any, ...]]:
 
 
 def test_answers_are_written_within_moments_with_all_that_is_known_of_them(workspace: Workspace) -> None:
-    recorder = Recorder(workspace, limit=100, worker="gateway/0")
+    recorder = Recorder(workspace, Metrics(workspace.folder / "metrics", 0), limit=100, worker="gateway/0")
     try:
         recorder.offer(served("one"))
         (row,) = wait_for(lambda: rows_of(workspace, "prediction"))
@@ -45,7 +48,7 @@ def test_answers_are_written_within_moments_with_all_that_is_known_of_them(works
 
 
 def test_closing_writes_what_is_queued(workspace: Workspace) -> None:
-    recorder = Recorder(workspace, limit=5000, worker="gateway/0")
+    recorder = Recorder(workspace, Metrics(workspace.folder / "metrics", 0), limit=5000, worker="gateway/0")
     for number in range(700):
         recorder.offer(served(f"r{number}", rows=2))
     recorder.close()
@@ -55,7 +58,7 @@ def test_closing_writes_what_is_queued(workspace: Workspace) -> None:
 
 def test_what_does_not_fit_is_counted_and_what_waits_for_the_lock_is_written_later(workspace: Workspace) -> None:
     with workspace.traffic.lock.held("someone else"):
-        recorder = Recorder(workspace, limit=3, worker="gateway/0")
+        recorder = Recorder(workspace, Metrics(workspace.folder / "metrics", 0), limit=3, worker="gateway/0")
         for number in range(5):
             recorder.offer(served(f"r{number}"))
     recorder.close()
@@ -66,7 +69,7 @@ def test_what_does_not_fit_is_counted_and_what_waits_for_the_lock_is_written_lat
 def test_a_batch_that_cannot_be_written_is_counted_and_the_next_one_is_written(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recorder = Recorder(workspace, limit=100, worker="gateway/0")
+    recorder = Recorder(workspace, Metrics(workspace.folder / "metrics", 0), limit=100, worker="gateway/0")
     try:
         recorder.offer(served("bad", value=object()))
         (lost,) = wait_for(lambda: rows_of(workspace, "unrecorded"))
@@ -80,9 +83,35 @@ def test_a_batch_that_cannot_be_written_is_counted_and_the_next_one_is_written(
 
 
 def test_a_prediction_whose_id_is_known_is_counted_for_its_deployment(workspace: Workspace) -> None:
-    recorder = Recorder(workspace, limit=100, worker="gateway/0")
+    recorder = Recorder(workspace, Metrics(workspace.folder / "metrics", 0), limit=100, worker="gateway/0")
     for again in (served("one"), served("one"), served("one", deployment="e"), served("two", rows=2), served("one")):
         recorder.offer(again)
     recorder.close()
     assert len(rows_of(workspace, "prediction")) == 4
     assert [row[2:] for row in rows_of(workspace, "unrecorded")] == [("d", "gateway/0", 2, "id known already")]
+
+
+def policy(workspace: Workspace, **fields: Any) -> Workspace:
+    settings = Settings.model_validate({"deployments": {"d": fields}})
+    return dataclasses.replace(workspace, settings=settings)
+
+
+def test_a_share_of_requests_is_recorded_and_the_same_ones_by_every_worker(workspace: Workspace) -> None:
+    sampled, written = policy(workspace, record=0.3), []
+    for worker in ("gateway/0", "gateway/1"):
+        recorder = Recorder(sampled, Metrics(workspace.folder / "metrics", 0), limit=5000, worker=worker)
+        for number in range(1000):
+            recorder.offer(served(f"r{number}"))
+        recorder.close()
+        written.append({row[1] for row in rows_of(workspace, "prediction")})
+    assert 200 < len(written[0]) < 400
+    assert written[1] == written[0]
+
+
+def test_values_that_must_not_be_stored_are_not(workspace: Workspace) -> None:
+    recorder = Recorder(
+        policy(workspace, omit=["a"]), Metrics(workspace.folder / "metrics", 0), limit=100, worker="gateway/0"
+    )
+    recorder.offer(served("one", rows=2))
+    recorder.close()
+    assert [row[8] for row in rows_of(workspace, "prediction")] == ["[null,null]"] * 2

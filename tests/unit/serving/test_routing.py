@@ -15,6 +15,7 @@ from quarterdeck.deployments import proving, rollout
 from quarterdeck.deployments.operation import Operation, OperationState
 from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.serving import loading
+from quarterdeck.serving.access import Access
 from quarterdeck.serving.routing import ActiveRoute, RouteTable, RouteWatch
 from quarterdeck.serving.runtime import LoadedModel, Runtime
 from quarterdeck.workspace import Workspace
@@ -208,7 +209,7 @@ async def test_a_rollback_to_what_is_in_memory_does_not_wait_for_a_load(workspac
     worker = proving.register_worker(workspace, slot=0, host="127.0.0.1", port=1)
     table = RouteTable(workspace, runtime, worker)
     swapped: asyncio.Queue[ActiveRoute] = asyncio.Queue()
-    watch = RouteWatch(workspace, table, swapped.put_nowait)
+    watch = RouteWatch(workspace, table, Access(workspace), swapped.put_nowait)
     watch.start()
 
     async def change(verb: Any, *arguments: Any, **more: Any) -> None:
@@ -240,7 +241,7 @@ async def test_what_could_not_be_loaded_is_tried_again_though_nothing_happens(
     operation = rollout.deploy(workspace, "fraud", model="fraud", version=add_classifier(workspace)).id
     whole = spoil(workspace, artifact_of(workspace, 1))
     swapped: asyncio.Queue[ActiveRoute] = asyncio.Queue()
-    watch = RouteWatch(workspace, followed.table, swapped.put_nowait)
+    watch = RouteWatch(workspace, followed.table, Access(workspace), swapped.put_nowait)
     watch.start()
     try:
         async with asyncio.timeout(60):

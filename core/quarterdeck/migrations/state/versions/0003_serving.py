@@ -28,6 +28,17 @@ def upgrade() -> None:
         op.get_bind().execute(change, {"narrow": narrow, "wide": wide, "table": table})
     op.execute("PRAGMA writable_schema=RESET")
     op.add_column("model_version", sa.Column("graph", sa.String(), nullable=True))
+    op.create_table(
+        "token",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("deployments", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.String(), nullable=False),
+        sa.Column("created_at", sa.String(length=27), nullable=False),
+        sa.Column("revoked_at", sa.String(length=27), nullable=True),
+        sa.PrimaryKeyConstraint("name"),
+        sa.UniqueConstraint("digest"),
+    )
     op.add_column("model_version", sa.Column("agreement", sa.Text(), nullable=False, server_default="{}"))
     for name in ("python", "entry", "trusted"):
         op.add_column("model_version", sa.Column(name, sa.String(), nullable=True))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from quarterdeck.errors import UsageError
-from quarterdeck.runner.triggers import Every, cron_trigger, fire_after, weekday_names
+from quarterdeck.triggers import Every, cron_trigger, fire_after, weekday_names
 
 
 def fires(line: str, zone: str, start: datetime, count: int) -> list[datetime]:
@@ -82,3 +82,15 @@ def test_an_interval_counts_exactly_from_its_anchor() -> None:
     late = anchor + timedelta(seconds=100_000.05)
     assert fire_after(trigger, late) == anchor + timedelta(seconds=100_000.1)
     assert fire_after(trigger, anchor + timedelta(seconds=0.1)) == anchor + timedelta(seconds=0.2)
+
+
+@pytest.mark.parametrize(
+    ("line", "minutes"),
+    [("30 2 * * *", [90]), ("30 1,2 * * *", [30, 90]), ("15,45 2 * * *", [75, 105]), ("*/20 2 * * *", [60, 80, 100])],
+)
+def test_each_time_in_the_hour_that_spring_leaves_out_fires_that_much_later(line: str, minutes: list[int]) -> None:
+    # In New York 2027-03-14 goes from 02:00 to 03:00 at 07:00 UTC.
+    six = datetime(2027, 3, 14, 6, tzinfo=UTC)
+    moments = fires(line, "America/New_York", six - timedelta(seconds=1), len(minutes) + 1)
+    assert moments[:-1] == [six + timedelta(minutes=minute) for minute in minutes]
+    assert moments[-1].day == 15

@@ -12,6 +12,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from quarterdeck.errors import UsageError
 
+DAY = timedelta(days=1)
 # APScheduler counts Monday as 0 and cron counts Sunday as 0 and as 7: names mean the same to both.
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
@@ -90,13 +91,36 @@ def _day(text: str) -> int:
 
 
 class _Cron(CronTrigger):  # type: ignore[misc]  # APScheduler is not typed
-    """A fixed local time fires once on the day that has it twice; an hourly or finer pattern fires each real hour."""
+    """A fixed local time fires once on the day that has it twice, and as soon as it could on the day that lacks it.
+
+    An hourly or finer pattern fires each real hour. What lies in the hour that spring leaves out fires that much
+    later, as cron(8) has it.
+    """
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
         moment: datetime | None = super().get_next_fire_time(previous, now)
         while moment is not None and moment.fold and self._fixed_hour():
             moment = super().get_next_fire_time(moment, moment)
+        if self._fixed_hour():
+            after = now if previous is None else previous
+            day = after.astimezone(self.timezone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+            lacking = [self._in_the_gap(one, after) for one in (day, day + DAY)]
+            return min((one for one in (moment, *lacking) if one is not None), default=None)
         return moment
+
+    def _in_the_gap(self, day: datetime, after: datetime) -> datetime | None:
+        """The first time later than `after` that the line means and the clocks of `day` (local midnight) leave out."""
+        zone, end = self.timezone, day + DAY
+        if day.replace(tzinfo=zone).utcoffset() == end.replace(tzinfo=zone).utcoffset():
+            return None
+        plain = CronTrigger(**{field.name: str(field) for field in self.fields if not field.is_default}, timezone=UTC)
+        local = plain.get_next_fire_time(None, day.replace(tzinfo=UTC))
+        while local is not None and local.replace(tzinfo=None) < end:
+            real: datetime = local.replace(tzinfo=zone).astimezone(UTC).astimezone(zone)
+            if real.replace(tzinfo=None) != local.replace(tzinfo=None) and real > after:
+                return real
+            local = plain.get_next_fire_time(local, local)
+        return None
 
     def _fixed_hour(self) -> bool:
         hour = next(field for field in self.fields if field.name == "hour")

@@ -1,0 +1,103 @@
+"""One client's connection, held to bounds that uvicorn does not set: the size of a head, and the time of a request."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import TYPE_CHECKING
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+
+HEAD_BYTES = 64 * 1024
+"""Largest request line with headers."""
+REQUEST_SECONDS = 30.0
+"""From the first byte of a request, or from the connection, to the last byte of its body."""
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may be idle between two requests: longer than proxies keep theirs."""
+MOST_FILES = 65_536
+SPARE_FILES = 128
+"""Descriptors for databases, models and logs, which connections may not take."""
+_TOO_LARGE = b"431 Request Header Fields Too Large", b"The request's head is larger than 64 kB."
+_TOO_SLOW = b"408 Request Timeout", b"The request did not arrive within 30 seconds."
+_TOO_MANY = b"503 Service Unavailable", b"Too many connections are open. Try again in a second."
+
+
+def take_all_descriptors() -> int:
+    """Raise this process's limit of open files to what it may have; how many connections fit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return max(SPARE_FILES, limit - SPARE_FILES)
+
+
+class Connection(HttpToolsProtocol):
+    """Refuses heads that do not end, requests that trickle in, and connections for which there is no descriptor."""
+
+    most = MOST_FILES
+    """Connections at once; set once for the process."""
+    request_seconds = REQUEST_SECONDS
+    _timer: TimerHandle | None = None
+    _head_bytes = 0
+    _in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self._refuse(*_TOO_MANY)
+            return
+        self._begin()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return  # Refused; what was on its way is of no use.
+        super().data_received(data)
+        if self._in_head and self.parser is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse(*_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._timer is None:
+            self._begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._stop_timer()
+        super().on_message_complete()
+
+    def _begin(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        self._timer = self.loop.call_later(self.request_seconds, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
+            self.transport.close()  # Half of an answer is out: another one cannot follow it.
+        else:
+            self._refuse(*_TOO_SLOW)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(b"400 Bad Request", msg.encode())
+
+    def _refuse(self, status: bytes, why: bytes) -> None:
+        body = b'{"error":"' + why + b'"}'
+        head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % (status, len(body))
+        self.transport.write(head + b"retry-after: 1\r\nconnection: close\r\n\r\n" + body)
+        self.transport.close()
