@@ -8,7 +8,7 @@ export DO_NOT_TRACK = 1
 # Images of containers set it. Every process of the demo and of the tests would then compile pandas anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test check format docs bench soak lock clean
+.PHONY: install demo environments test check format docs bench soak lock clean
 
 install: $(VENV)/.installed
 
@@ -38,7 +38,11 @@ format: install
 docs: install
 	$(BIN)/python docs/generate.py
 
-test: check
+# Python environments in which tests make and serve models of other libraries and versions.
+environments: install
+	$(BIN)/python -m tests.environments
+
+test: check environments
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The chaos test for as long as one likes: make soak MINUTES=60
@@ -52,4 +56,4 @@ lock: install
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .environments build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

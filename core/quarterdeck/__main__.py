@@ -1,4 +1,4 @@
-"""Entry points of the processes: `python -m quarterdeck runner|gateway|up --workspace PATH`.
+"""Entry points of the processes: `python -m quarterdeck runner|gateway|up|trial --workspace PATH`.
 
 They are never started through the `quarterdeck` script: each job would run that again, as `__mp_main__`.
 """
@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if options.log is not None:
             _take_over(root, options)
+        if options.process == "trial":
+            _trial(root, options)
+            return 0
         beat = _beat(options.link) if options.process != "up" and options.link is not None else None
         match options.process:
             case "runner":
@@ -56,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         ("runner", "fire schedules and run jobs"),
         ("gateway", "answer predictions"),
         ("up", "start the runner and the gateway, and keep them running"),
+        ("trial", "load a version once, and say what memory that takes"),
     ):
         process = processes.add_parser(name, help=what, description=what)
         process.add_argument("--workspace", type=Path, default=Path(), help="the folder with quarterdeck.toml")
@@ -66,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
             process.add_argument("--plan", help="what to keep running: `up` hands this to itself")
         else:
             process.add_argument("--link", type=int, help="a socket to the supervisor, which says when to begin")
+        if name == "trial":
+            process.add_argument("--model", required=True, help="the model")
+            process.add_argument("--number", type=int, required=True, help="the version's number")
         if name == "gateway":
             process.add_argument("--slot", type=int, default=0, help="which of the gateway's workers this is")
             process.add_argument("--fd", type=int, help="a listening socket that the supervisor hands over")
@@ -119,6 +126,13 @@ def _gateway(root: Path, options: argparse.Namespace, beat: Callable[[], None] |
     host = gateway.host if options.host is None else options.host
     port = gateway.port if options.port is None else options.port
     serve(workspace, slot=options.slot, host=host, port=port, fd=options.fd, beat=beat)
+
+
+def _trial(root: Path, options: argparse.Namespace) -> None:
+    from quarterdeck import bootstrap
+    from quarterdeck.serving.trying import run_trial
+
+    run_trial(bootstrap.open_workspace(root, actor="gateway"), options.model, options.number, options.link)
 
 
 def _up(root: Path, options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -52,6 +53,11 @@ def is_alive(identity: ProcessIdentity) -> bool:
     return (
         identity.boot_id == boot_id() and bool(stat) and stat[_STATE] not in "ZX" and _started(stat) == identity.started
     )
+
+
+def age(identity: ProcessIdentity) -> float:
+    """Seconds since a process of this boot was started."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - identity.started
 
 
 def group_members(pgid: int, started: float, boot: str, *, below: bool = False) -> list[int]:
@@ -122,6 +128,15 @@ def marked(variable: str, value: str) -> list[ProcessIdentity]:
 def _send(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def memory_bytes(pid: int) -> int:
+    """What a process uses of memory, as proportional set size: pages that several share count in parts. 0: it ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def _stat(pid: int) -> list[str]:

@@ -203,6 +203,12 @@ class ModelSettings(Section):
     """A deployment that takes each new version that its gate did not refuse."""
     convert: bool = True
     """Serve by ONNX Runtime where a converted estimator gives the same answers."""
+    load_timeout: Duration = timedelta(minutes=1)
+    """A version that takes longer to start, load and answer its first rows is given up."""
+    timeout: Duration = timedelta(seconds=30)
+    """A model in a process of its own that takes longer for a request is killed and started again, and answered 504."""
+    memory: Size | None = None
+    """A version that uses more while it is tried, or later in a process of its own, is ended, and says so: `"2GB"`."""
 
 
 class ColumnSettings(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,8 @@ def test_a_model_served_elsewhere_is_known_by_its_sample_alone(workspace: Worksp
 @pytest.mark.parametrize(
     ("name", "content", "error", "words"),
     [
-        ("model.joblib", b"x", UsageError, "process of its own"),
-        ("model.pkl", b"x", UsageError, "process of its own"),
+        ("model.joblib", b"x", RefusedError, "add --trust-pickle"),
+        ("model", pickle.dumps(print), RefusedError, "add --trust-pickle"),
         ("model.bin", b"x", UsageError, "no kind that can be adopted"),
         ("model.skops", b"x", DataError, "model.skops cannot be adopted: .*not a skops file"),
         ("model.onnx", b"x", DataError, "model.onnx cannot be adopted: .*not an ONNX model"),

@@ -34,7 +34,9 @@ def adopt(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="A .skops or .onnx file; with --external the URL where it answers, if it has one.", show_default=False
+            help="A file (skops, ONNX, joblib, pickle, XGBoost, LightGBM) or a folder (MLflow, code); with --external "
+            "the URL where it answers, if it has one.",
+            show_default=False,
         ),
     ] = None,
     sample: Annotated[
@@ -57,12 +59,26 @@ def adopt(
     key: Annotated[
         str | None, typer.Option("--key", help="The column with your own key of a row.", show_default=False)
     ] = None,
+    python: Annotated[
+        Path | None,
+        typer.Option("--python", help="The model's own environment: its folder or interpreter.", show_default=False),
+    ] = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(
+            "--entry", help="The model is a function of the code in MODEL: module:predict.", show_default=False
+        ),
+    ] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Load this pickle, which runs whatever it contains.")
+    ] = False,
     detach: Detach = False,
     as_data: JsonFlag = False,
 ) -> None:
     """Register, deploy and watch a model that was made elsewhere."""
     from quarterdeck.deployments.adoption import adopt as adopt_model
     from quarterdeck.errors import UsageError
+    from quarterdeck.registry.adoption import Surroundings
 
     if sample is None:
         raise UsageError("Give --sample FILE: rows like those that the model gets, to learn its signature from.")
@@ -70,7 +86,7 @@ def adopt(
         raise UsageError(
             "Give a model file, with --batch if it scores tables, or --external if it is served elsewhere."
         )
-    name = name or (Path(model or "").name.split(".")[0] if not external else host_of(model))
+    name = name or (Path(model or "").resolve().name.split(".")[0] if not external else host_of(model))
     path = None if external or model is None else Path(model)
     if sys.stderr.isatty():
         say("Reading the sample, and what the model makes of it ...")
@@ -85,6 +101,7 @@ def adopt(
             key=key,
             batch=batch,
             url=model if external else None,
+            surroundings=Surroundings(python, entry, trust_pickle),
         )
         missing = None if external or detach else wait_for_proof(workspace, adopted.operation)[1]
     for sentence in adopted.unknown:

@@ -27,11 +27,12 @@ def versions(model: Annotated[str, typer.Argument(help="The model.")], as_data: 
     with opened() as workspace:
         rows = read_versions(workspace, model)
     text = table(
-        ("version", "format", "gate", "metrics", "run", "by", "made"),
+        ("version", "format", "memory", "gate", "metrics", "run", "by", "made"),
         [
             (
                 f"{v.model}@{v.number}",
                 v.format,
+                None if v.memory_bytes is None else f"{v.memory_bytes / 1e6:.0f} MB",
                 v.gate,
                 [f"{name}={value:.4g}" for name, value in sorted(v.metrics.items())],
                 v.run_id,

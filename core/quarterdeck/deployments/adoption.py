@@ -6,8 +6,9 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from quarterdeck.deployments.deployment import ServedBy, find_deployment
+from quarterdeck.deployments.deployment import ServedBy, find_deployment, served_in_gateway
 from quarterdeck.deployments.hosting import HostLines, host_lines
 from quarterdeck.deployments.rollout import deploy_in
 from quarterdeck.errors import BusyError, ReadOnlyError, SettingsError, UsageError
@@ -16,6 +17,9 @@ from quarterdeck.registry.registration import register
 from quarterdeck.settings import DatasetSettings, load_settings
 from quarterdeck.values import check_name
 from quarterdeck.workspace import Workspace
+
+if TYPE_CHECKING:
+    from quarterdeck.registry.adoption import Surroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ def adopt(
     key: str | None = None,
     batch: bool = False,
     url: str | None = None,
+    surroundings: Surroundings | None = None,
     actor: str | None = None,
 ) -> Adopted:
     """Register the model in `path` (none: it is served elsewhere), deploy it as `name`, and watch it.
@@ -52,7 +57,8 @@ def adopt(
     With `batch` it answers no requests, and scores tables. `url` is where a model answers that is served elsewhere.
 
     `sample` is a table of rows like those that it gets; with `target` they hold the truth too. The monitor is added
-    to quarterdeck.toml, whose comments and order are kept.
+    to quarterdeck.toml, whose comments and order are kept. `surroundings` are for a model that needs a process of its
+    own.
 
     Raises:
         UsageError: the name cannot be one, or the file is no model that can be adopted.
@@ -67,8 +73,11 @@ def adopt(
 
     _refuse_early(workspace, name)
     frame = read_table(sample, DatasetSettings(target=target, time=time, key=key))
-    candidate = inspect_model(workspace, name, path, frame, target=target, time=time, key=key)
-    served_by = ServedBy.EXTERNAL if path is None else ServedBy.BATCH if batch else ServedBy.GATEWAY
+    candidate = inspect_model(
+        workspace, name, path, frame, target=target, time=time, key=key, surroundings=surroundings
+    )
+    answering = ServedBy.BATCH if batch else served_in_gateway(candidate.format)
+    served_by = ServedBy.EXTERNAL if path is None else answering
     with workspace.change("adopt") as tx:
         version = register(tx, workspace, candidate, actor=actor)
         operation = deploy_in(

@@ -10,6 +10,7 @@ from sqlmodel import Field, Session, select
 
 from quarterdeck.database import Entity, choice_column, time_column
 from quarterdeck.errors import ConflictError, NotFoundError
+from quarterdeck.registry.version import HOSTED, Format
 from quarterdeck.values import check_name
 
 
@@ -24,6 +25,15 @@ class ServedBy(StrEnum):
     """A system elsewhere, which reports its predictions here."""
     BATCH = "batch"
     """Nobody at any time: `quarterdeck score` writes tables of predictions."""
+
+
+IN_GATEWAY = (ServedBy.GATEWAY, ServedBy.PROCESS)
+"""The gateway takes the requests; which of the two it is follows from the version that is to serve."""
+
+
+def served_in_gateway(version_format: Format) -> ServedBy:
+    """Which of the two serves a version of this format."""
+    return ServedBy.PROCESS if version_format in HOSTED else ServedBy.GATEWAY
 
 
 class Deployment(Entity, table=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from sqlmodel import Session
 
 from quarterdeck.deployments.deployment import Deployment, ServedBy
@@ -29,6 +31,8 @@ def why_not(
             return f"version {version} is external: its model is not stored here"
         if not workspace.artifacts.has(target.artifact):
             return f"its artifact {target.artifact[:12]} is missing from {workspace.artifacts.root}"
+        if target.python is not None and not os.access(target.python, os.X_OK):
+            return f"its Python environment is gone: there is no {target.python}"
     if serving is None or serving == version:
         return None
     return signature_difference(find_version(tx, deployment.model, serving), target)

@@ -38,6 +38,7 @@ def last_known_good(tx: Session, workspace: Workspace, name: str) -> int | None:
     for revision in revisions:
         if (
             revision.version != desired.version
+            and revision.withheld is None
             and revision.number not in rolled_away_from
             and not _paged(revision, pages)
             and _served_long_enough(workspace, deployment, revision)
@@ -72,7 +73,7 @@ def _pages(tx: Session, deployment: str) -> list[Alert]:
         alert
         for alert in pages
         if alert.judgement is not Judgement.NOISE
-        and (alert.kind is AlertKind.QUALITY or alert.state is not AlertState.RESOLVED)
+        and (alert.kind in (AlertKind.QUALITY, AlertKind.OUTAGE) or alert.state is not AlertState.RESOLVED)
     ]
 
 

@@ -26,6 +26,8 @@ class GatewayWorker(Entity, table=True):
     port: int
     started_at: datetime = Field(sa_column=time_column(required=True))
     stopped_at: datetime | None = Field(default=None, sa_column=time_column())
+    died_at: datetime | None = Field(default=None, sa_column=time_column())
+    """When it ended without having been told to, at the latest: when the one that replaces it was started."""
 
 
 class Proof(Entity, table=True):

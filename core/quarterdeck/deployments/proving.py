@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import and_
 from sqlmodel import Session, col, select
@@ -12,6 +12,7 @@ from quarterdeck.deployments.deployment import Deployment, find_deployment
 from quarterdeck.deployments.operation import Operation, OperationState
 from quarterdeck.deployments.proof import GatewayWorker, Proof
 from quarterdeck.deployments.revision import Revision
+from quarterdeck.monitoring.alerting import resolve_outages
 from quarterdeck.workspace import Workspace
 
 _PROVABLE = (OperationState.PLANNED, OperationState.FAILED)
@@ -20,13 +21,15 @@ _PROVABLE = (OperationState.PLANNED, OperationState.FAILED)
 def register_worker(workspace: Workspace, *, slot: int, host: str, port: int) -> int:
     """Write down that this process answers requests; return the worker's id.
 
-    The worker that had the slot before is over: it is retired with it.
+    The worker that had the slot before is over: it is retired with it, and has died if it did not retire itself.
     """
     me = processes.here()
     now = workspace.now()
     with workspace.state.write("register worker") as tx:
         before = select(GatewayWorker).where(GatewayWorker.slot == slot, col(GatewayWorker.stopped_at).is_(None))
         for worker in tx.exec(before):
+            if not is_alive(worker):
+                worker.died_at = now - timedelta(seconds=processes.age(me))
             worker.stopped_at = now
         worker = GatewayWorker(
             slot=slot,
@@ -130,6 +133,8 @@ def settle(tx: Session, workspace: Workspace, deployment_id: int) -> None:
     if change is None or change[0].state not in _PROVABLE:
         return
     operation, revision = change
+    if revision.withheld is not None:
+        return
     proofs = _proofs_of_the_living(tx, deployment_id, desired)
     if not proofs or any(proof is None or proof.served_at is None for proof in proofs):
         return
@@ -150,6 +155,7 @@ def verify(
     now = workspace.now()
     operation.verified_at, operation.state, operation.error = now, OperationState.VERIFIED, None
     revision.verified_at = now
+    resolve_outages(tx, workspace, deployment.name, f"revision {revision.number} is verified")
     data = {
         "operation": operation.id,
         "revision": operation.to_revision,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, select
@@ -133,7 +134,8 @@ def _outcome(workspace: Workspace, deployment: str, serving: ModelVersion, other
     signature = Signature.from_dict(other.signature)
     names = Signature.from_dict(serving.signature).names
     columns = {name: [row[i] for row in rows.inputs] for i, name in enumerate(names)}
-    answers = load_predictor(workspace, other).predict(inputs_frame(signature, columns))
+    with closing(load_predictor(workspace, other)) as predictor:
+        answers = predictor.predict(inputs_frame(signature, columns))
     values = answers.values.tolist()
     return {
         "rows": rows.n,

@@ -44,6 +44,8 @@ class Revision(Entity, table=True):
     """When every gateway worker had served a response of it."""
     replaced_at: datetime | None = Field(default=None, sa_column=time_column())
     """When another revision became the desired one."""
+    withheld: str | None = None
+    """Why no gateway worker serves it although it is desired: they died of it."""
 
     @property
     def version(self) -> int:

@@ -13,7 +13,13 @@ from quarterdeck.deployments.admission import (
     refuse_without_command,
     refuse_without_reason,
 )
-from quarterdeck.deployments.deployment import Deployment, ServedBy, find_deployment
+from quarterdeck.deployments.deployment import (
+    IN_GATEWAY,
+    Deployment,
+    ServedBy,
+    find_deployment,
+    served_in_gateway,
+)
 from quarterdeck.deployments.knowngood import last_known_good
 from quarterdeck.deployments.operation import Operation, OperationState
 from quarterdeck.deployments.queries import operation_row
@@ -213,6 +219,8 @@ def _change(
         planned_at=now,
     )
     deployment.desired_revision = revision.number
+    if deployment.served_by in IN_GATEWAY:
+        deployment.served_by = served_in_gateway(find_version(tx, deployment.model, revision.version).format)
     tx.add_all([deployment, revision, operation])
     tx.flush()
     data = {
@@ -267,7 +275,7 @@ def _existing_or_new(
             f"Deployment '{name}' serves versions of model '{deployment.model}', not of '{model}'. "
             "Deploy it under another name."
         )
-    if served_by is not None and deployment.served_by is not served_by:
+    if served_by not in (None, deployment.served_by) and not {served_by, deployment.served_by} <= set(IN_GATEWAY):
         raise UsageError(
             f"Deployment '{name}' is served by {deployment.served_by}, not by {served_by}. Use another name."
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlmodel import Session, col, select
 
-from quarterdeck.deployments.deployment import Deployment, ServedBy
+from quarterdeck.deployments.deployment import IN_GATEWAY, Deployment
 from quarterdeck.deployments.knowngood import last_known_good
 from quarterdeck.deployments.revision import Revision, find_revision
 from quarterdeck.registry.version import ModelVersion, find_version
@@ -26,13 +26,16 @@ class Route:
     version: ModelVersion
     """The version as it was registered; it belongs to no session and never changes."""
     fallback: Route | None = None
-    """The newest verified revision of another version: what answered before, where this one cannot."""
+    """The newest verified revision of another version: what answered before, where this one cannot. Where this one
+    is withheld, the last known-good one."""
+    withheld: str | None = None
+    """Why this one is not loaded, although it is desired."""
 
 
 def desired_routes(workspace: Workspace) -> list[Route]:
     """The route that each deployment of the gateway should have now, by name."""
     with workspace.state.read() as tx:
-        return [_route(tx, deployment) for deployment in _gateway_deployments(tx)]
+        return [_route(tx, workspace, deployment) for deployment in _gateway_deployments(tx)]
 
 
 def keep_warm(workspace: Workspace) -> list[Route]:
@@ -42,20 +45,27 @@ def keep_warm(workspace: Workspace) -> list[Route]:
         for deployment in _gateway_deployments(tx):
             good = last_known_good(tx, workspace, deployment.name)
             for number in (deployment.desired_revision, good):
-                if number is not None:
-                    warm.append(_to(tx, deployment, find_revision(tx, deployment.id or 0, number)))
+                if number is None:
+                    continue
+                revision = find_revision(tx, deployment.id or 0, number)
+                if revision.withheld is None:
+                    warm.append(_to(tx, deployment, revision))
     return warm
 
 
 def _gateway_deployments(tx: Session) -> list[Deployment]:
     query = select(Deployment).where(
-        Deployment.served_by == ServedBy.GATEWAY, col(Deployment.desired_revision).is_not(None)
+        col(Deployment.served_by).in_(IN_GATEWAY), col(Deployment.desired_revision).is_not(None)
     )
     return list(tx.exec(query.order_by(Deployment.name)))
 
 
-def _route(tx: Session, deployment: Deployment) -> Route:
+def _route(tx: Session, workspace: Workspace, deployment: Deployment) -> Route:
     desired = find_revision(tx, deployment.id or 0, deployment.desired_revision or 0)
+    if desired.withheld is not None:
+        good = last_known_good(tx, workspace, deployment.name)
+        refuge = None if good is None else _to(tx, deployment, find_revision(tx, deployment.id or 0, good))
+        return replace(_to(tx, deployment, desired), fallback=refuge, withheld=desired.withheld)
     verified = tx.exec(
         select(Revision)
         .where(Revision.deployment_id == deployment.id, col(Revision.verified_at).is_not(None))

@@ -19,6 +19,8 @@ class AlertKind(StrEnum):
     """The share of missing values moved."""
     QUALITY = "quality"
     """The predictions are worse than on the holdout."""
+    OUTAGE = "outage"
+    """A version took the gateway along, and is withheld."""
 
 
 class Severity(StrEnum):
@@ -51,7 +53,7 @@ class Alert(Entity, table=True):
     """The version that served when it was last seen."""
     kind: AlertKind = Field(sa_column=choice_column("kind", AlertKind))
     columns: list[str] = Field(sa_column=json_column())
-    """The columns it is about, worst first; the metric's name for quality."""
+    """The columns it is about, worst first; the metric's name for quality; none for an outage."""
     slice: str | None = None
     """The slice that carries the shift: `channel=app`."""
     severity: Severity = Field(sa_column=choice_column("severity", Severity))

@@ -16,6 +16,8 @@ from quarterdeck.settings import MonitorSettings
 from quarterdeck.workspace import Workspace
 
 ACTIVE = (AlertState.OPEN, AlertState.ACKNOWLEDGED)
+OUTAGE_SCORE = 1.0
+"""As a loss of the whole quality: nothing ranks above it but more of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,39 @@ def resolve_for_other_versions(tx: Session, workspace: Workspace, monitor: Monit
     for alert in active_alerts(tx, monitor, (AlertKind.QUALITY,)):
         if alert.version != serving:
             _resolve(tx, workspace, alert, f"version {alert.version} no longer serves")
+
+
+def open_outage(tx: Session, workspace: Workspace, deployment: str, version: int, summary: str) -> None:
+    """Page that a version cannot serve: it took the gateway along. Until `resolve_outages`."""
+    now = workspace.now()
+    watching = (name for name, monitor in workspace.settings.monitors.items() if monitor.deployment == deployment)
+    alert = Alert(
+        monitor=next(watching, deployment),
+        deployment=deployment,
+        version=version,
+        kind=AlertKind.OUTAGE,
+        columns=[],
+        severity=Severity.PAGE,
+        score=OUTAGE_SCORE,
+        state=AlertState.OPEN,
+        summary=summary,
+        evidence={},
+        onset=now,
+        last_window_end=now,
+        opened_at=now,
+    )
+    tx.add(alert)
+    tx.flush()
+    workspace.record(tx, "alert.opened", alert.reference, _facts(alert))
+
+
+def resolve_outages(tx: Session, workspace: Workspace, deployment: str, why: str) -> None:
+    """Resolve the outages of a deployment: something serves that was asked for."""
+    query = select(Alert).where(
+        Alert.deployment == deployment, Alert.kind == AlertKind.OUTAGE, col(Alert.state).in_(ACTIVE)
+    )
+    for alert in tx.exec(query):
+        _resolve(tx, workspace, alert, why)
 
 
 def active_alerts(tx: Session, monitor: Monitor, kinds: Iterable[AlertKind]) -> list[Alert]:

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from quarterdeck.errors import ArtifactError, DataError, UsageError
+from quarterdeck.errors import ArtifactError, DataError, RefusedError, UsageError
+from quarterdeck.registry.answers import Predictor
 from quarterdeck.registry.assessment import Assessment, assess
 from quarterdeck.registry.conversion import make_graph
+from quarterdeck.registry.detection import detect
+from quarterdeck.registry.environment import find_python, limits_for
+from quarterdeck.registry.hosted import HostedPredictor, ModelDownError, Plan
 from quarterdeck.registry.inputs import as_inputs, missing_column
-from quarterdeck.registry.inspection import example_rows, infer_signature, package_versions
-from quarterdeck.registry.onnx import OnnxGraph, OnnxPredictor, labels_in, mapped, probabilities_in
-from quarterdeck.registry.predictor import EstimatorPredictor, Predictor
-from quarterdeck.registry.registration import Candidate, classes_of, store_reference, task_of
-from quarterdeck.registry.signature import Signature
-from quarterdeck.registry.storage import read_estimator
-from quarterdeck.registry.version import Format, Task
+from quarterdeck.registry.inspection import example_rows, infer_signature
+from quarterdeck.registry.learning import TRIED_ROWS, Learnt, Sample, learn, learn_hosted, unanswered
+from quarterdeck.registry.packing import pack, unpacked
+from quarterdeck.registry.predictor import EstimatorPredictor
+from quarterdeck.registry.registration import Candidate, store_reference
+from quarterdeck.registry.version import HOSTED, PICKLED, Format, Task
 from quarterdeck.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TRIED_ROWS = 10
-PICKLED = (".joblib", ".pkl", ".pickle")
 NOT_HELD_OUT = "Quality on new data: the metrics are on the sample, which may hold rows that the model was trained on."
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a person says of a model that needs a process of its own."""
+
+    python: Path | None = None
+    """A virtual environment's folder, or an interpreter; None is Quarterdeck's own."""
+    entry: str | None = None
+    """`module:predict`, where the model is code."""
+    trust_pickle: bool = False
+    """The file may be unpickled, whatever that runs."""
 
 
 def inspect_model(
@@ -37,6 +50,7 @@ def inspect_model(
     target: str | None = None,
     time: str | None = None,
     key: str | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Candidate:
     """Store the model file and gather what a version of the model `name` holds; without a path it is served elsewhere.
 
@@ -44,9 +58,9 @@ def inspect_model(
     model is judged on them too. What cannot be learnt is listed in `unknown`. Outside any transaction.
 
     Raises:
-        UsageError: no such file, or of a kind that is not loaded.
-        DataError: the file is damaged, or the sample lacks what the model needs.
-        RefusedError: it holds types that are not trusted.
+        UsageError: no such file, or of a kind that is not loaded; a library or an environment is not there.
+        DataError: the file is damaged or cannot answer, or the sample lacks what the model needs.
+        RefusedError: it holds types that are not trusted, or is a pickle that is not.
     """
     for column in (target, time, key):
         if column is not None and column not in sample.columns:
@@ -56,27 +70,88 @@ def inspect_model(
     sample = sample.reset_index(drop=True)
     if path is None:
         return _external(workspace, name, sample, target, time, key)
-    content = _content(path)
     free = [str(column) for column in sample.columns if column not in (target, time, key)]
-    model_format, read = (Format.SKOPS, _skops) if path.suffix.lower() == ".skops" else (Format.ONNX, _onnx)
-    try:
-        predictor, signature, task, unknown = read(path, content, sample, free, target)
-    except ArtifactError as error:
-        raise DataError(f"{path} cannot be adopted: {error}") from error
-    signature = replace(signature, time=time, key=key)
-    _try(predictor, as_inputs(sample.head(TRIED_ROWS), signature), path)
-    if target is None:
-        assessment = Assessment({}, {})
-        unknown.append("Quality: the sample has no target, so there is nothing for a gate to judge.")
+    given = surroundings or Surroundings()
+    model_format = detect(path, given.entry)
+    known = Sample(sample, target, free, path)
+    if model_format in HOSTED:
+        predictor, learnt, digest = _in_process(workspace, name, model_format, known, given)
     else:
-        assessment = assess(predictor, sample, signature, task)
-        unknown.append(NOT_HELD_OUT)
-    digest = workspace.artifacts.put(content)
-    candidate = _candidate(workspace, name, model_format, task, digest, signature, sample, assessment, unknown)
-    if not isinstance(predictor, EstimatorPredictor):
-        return candidate
-    graph, agreement = make_graph(workspace, name, predictor, None, sample)
-    return replace(candidate, graph=graph, agreement=agreement)
+        predictor, learnt, content = _here(model_format, known, given)
+    with closing(predictor):
+        learnt = replace(learnt, signature=replace(learnt.signature, time=time, key=key))
+        assessment = _assessed(predictor, learnt, known)
+        if model_format not in HOSTED:
+            digest = workspace.artifacts.put(content)
+        candidate = _candidate(workspace, name, model_format, learnt, sample, assessment, digest)
+        if model_format in HOSTED:
+            trusted = digest if model_format in PICKLED else None
+            return replace(candidate, python=find_python(given.python), entry=given.entry, trusted=trusted)
+        if not isinstance(predictor, EstimatorPredictor):
+            return candidate
+        graph, agreement = make_graph(workspace, name, predictor, None, sample)
+        return replace(candidate, graph=graph, agreement=agreement)
+
+
+def _here(model_format: Format, sample: Sample, given: Surroundings) -> tuple[Predictor, Learnt, bytes]:
+    """A model that the gateway itself loads, what it tells, and its bytes."""
+    if given.python is not None or given.trust_pickle:
+        raise UsageError(
+            f"{sample.path} ({model_format}) is loaded by the gateway itself: --python and --trust-pickle are for "
+            "pickles, MLflow folders and code."
+        )
+    try:
+        content = sample.path.read_bytes()
+        return *learn(model_format, content, sample), content
+    except ArtifactError as error:
+        raise DataError(f"{sample.path} cannot be adopted: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{sample.path} cannot be read: {error.strerror}.") from error
+
+
+def _in_process(
+    workspace: Workspace, name: str, model_format: Format, sample: Sample, given: Surroundings
+) -> tuple[Predictor, Learnt, str]:
+    """A model in a process of its own, what it tells, and the digest of what was stored: that is what was loaded."""
+    path, python = sample.path, find_python(given.python)
+    if model_format in PICKLED and not given.trust_pickle:
+        raise RefusedError(
+            f"{path} holds a pickle: loading it runs whatever it contains, if in a process of its own. If you trust "
+            "who made it, add --trust-pickle; the choice is bound to its bytes and written into the event log."
+        )
+    if model_format is Format.PICKLE:
+        digest = workspace.artifacts.put_file(path)
+        place = workspace.artifacts.path(digest)
+    else:
+        digest = pack(workspace, path)
+        place = unpacked(workspace, digest)
+    plan = Plan(path.name, python, place, model_format, given.entry)
+    try:
+        predictor = HostedPredictor(plan, limits_for(workspace, name))
+    except ModelDownError as error:
+        hint = "" if given.python else " If it was made in another environment, name that: --python VENV."
+        raise DataError(f"{path} cannot be adopted: {error}{hint}") from error
+    try:
+        learnt = learn_hosted(predictor, sample)
+    except BaseException:
+        predictor.close()
+        raise
+    if given.python is None:
+        learnt.unknown.append(f"Its environment: none was named, so it runs with the packages of {python}.")
+    return predictor, learnt, digest
+
+
+def _assessed(predictor: Predictor, learnt: Learnt, sample: Sample) -> Assessment:
+    """How good it is on the sample, where that has the truth; what that does not tell is added to the unknown."""
+    try:
+        predictor.predict(as_inputs(sample.frame.head(TRIED_ROWS), learnt.signature))
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError, ModelDownError) as error:
+        raise unanswered(sample.path, error) from error
+    if sample.target is None:
+        learnt.unknown.append("Quality: the sample has no target, so there is nothing for a gate to judge.")
+        return Assessment({}, {})
+    learnt.unknown.append(NOT_HELD_OUT)
+    return assess(predictor, sample.frame, learnt.signature, learnt.task)
 
 
 def _external(
@@ -87,150 +162,33 @@ def _external(
     if target is None:
         unknown.append("The kind of its answers: the sample has no target, so they are taken for numbers.")
     task = Task.REGRESSION if signature.classes is None else Task.CLASSIFICATION
-    nothing = Assessment({}, {})
-    return _candidate(workspace, name, Format.EXTERNAL, task, None, signature, sample, nothing, unknown)
+    learnt = Learnt(signature, task, unknown)
+    return _candidate(workspace, name, Format.EXTERNAL, learnt, sample, Assessment({}, {}), None)
 
 
 def _candidate(
     workspace: Workspace,
     name: str,
     model_format: Format,
-    task: Task,
-    digest: str | None,
-    signature: Signature,
+    learnt: Learnt,
     sample: pd.DataFrame,
     assessment: Assessment,
-    unknown: list[str],
+    digest: str | None,
 ) -> Candidate:
-    reference, profile = store_reference(workspace, sample, signature)
+    reference, profile = store_reference(workspace, sample, learnt.signature)
+    stands_in = "Its training data: the sample stands in for it as the reference of monitors."
     return Candidate(
         model=name,
         format=model_format,
-        task=task,
+        task=learnt.task,
         artifact=digest,
-        signature=signature,
-        example=example_rows(sample[list(signature.names)]),
+        signature=learnt.signature,
+        example=example_rows(sample[list(learnt.signature.names)]),
         reference=reference,
         profile=profile,
         metrics=assessment.metrics,
         importances=assessment.importances,
-        environment=package_versions(),
-        unknown=[*unknown, "Its training data: the sample stands in for it as the reference of monitors."],
+        environment=learnt.environment,
+        unknown=[*learnt.unknown, stands_in],
         sources=[f"source/{digest[:12]}"] if digest else [],
     )
-
-
-def _content(path: Path) -> bytes:
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory. Name a .skops or .onnx file.")
-    if not path.exists():
-        raise UsageError(f"{path} does not exist. Check the path.")
-    suffix = path.suffix.lower()
-    if suffix in PICKLED:
-        raise UsageError(
-            f"{path} is a pickle: loading it runs whatever it contains, so it may be loaded only in a process of its "
-            "own, and that is not supported yet. Convert it where you trust it: skops.io.dump(model, 'model.skops')."
-        )
-    if suffix not in (".skops", ".onnx"):
-        raise UsageError(f"{path} is of no kind that can be adopted: a .skops or .onnx file is. Export it as one.")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _skops(
-    path: Path, content: bytes, sample: pd.DataFrame, free: list[str], target: str | None
-) -> tuple[Predictor, Signature, Task, list[str]]:
-    estimator, warnings = read_estimator(content, str(path))
-    task = task_of(estimator)
-    names = getattr(estimator, "feature_names_in_", None)
-    # One that was fitted on an array knows only how many columns there were: the sample's own stand in.
-    wanted = free if names is None else [str(name) for name in names]
-    frame = _chosen(path, sample, wanted, getattr(estimator, "n_features_in_", len(wanted)), target)
-    signature = replace(infer_signature(frame, target=target), classes=classes_of(estimator, task))
-    return (
-        EstimatorPredictor(estimator, signature, task),
-        signature,
-        task,
-        [f"Loading it warned: {text}" for text in warnings],
-    )
-
-
-def _onnx(
-    path: Path, content: bytes, sample: pd.DataFrame, free: list[str], target: str | None
-) -> tuple[Predictor, Signature, Task, list[str]]:
-    graph = OnnxGraph(content)
-    # A graph may also take the time or the key, by name; a nameless single input is fed by the single free column.
-    named = free if len(free) == 1 else [str(name) for name in sample.columns]
-    wanted = free if graph.joined else graph.columns(named)
-    frame = _chosen(path, sample, wanted, graph.width or len(wanted), target)
-    signature = infer_signature(frame, target=target)
-    answers = graph.run(as_inputs(frame, signature).to_numpy(), range(len(wanted)))
-    if not _classifies(answers, signature.classes):
-        signature = replace(signature, classes=None)
-        return OnnxPredictor(content, signature, Task.REGRESSION), signature, Task.REGRESSION, []
-    classes, unknown = _onnx_classes(path, answers, signature)
-    signature = replace(signature, classes=classes)
-    return OnnxPredictor(content, signature, Task.CLASSIFICATION), signature, Task.CLASSIFICATION, unknown
-
-
-def _classifies(answers: Sequence[Any], classes: tuple[Any, ...] | None) -> bool:
-    """Whether raw ONNX outputs are a classifier's: labels, maps, several scores a row, or one where two are known."""
-    if labels_in(answers) is not None or any(mapped(answer) for answer in answers):
-        return True
-    scores = answers[0]
-    if scores.size > len(scores):
-        return True
-    return classes is not None and len(classes) == 2 and bool(scores.min() >= 0 and scores.max() <= 1)
-
-
-def _onnx_classes(path: Path, answers: Sequence[Any], signature: Signature) -> tuple[tuple[Any, ...], list[str]]:
-    """A graph's classes in the order of its probabilities: from its maps, else the target, else the labels answered."""
-    labels, scores = labels_in(answers), probabilities_in(answers, None)
-    answered = [] if labels is None else sorted(set(labels.tolist()))
-    named = next((tuple(answer[0]) for answer in answers if mapped(answer)), signature.classes)
-    width = len(named or answered) if scores is None else scores.shape[1]
-    unknown: list[str] = []
-    if named is None and len(answered) == width:
-        named = tuple(answered)
-    elif named is None:
-        named = tuple(range(width))
-        unknown.append("The names of its classes: neither the graph nor the sample has them, so they are 0, 1, ...")
-    if width != len(named):
-        raise DataError(
-            f"{path} answers {width} probabilities, and '{signature.target}' has {len(named)} values in the sample. "
-            "Give a sample in which every class occurs."
-        )
-    strange = [label for label in answered if label not in named]
-    if strange:
-        raise DataError(
-            f"{path} answers {strange[0]!r}, and '{signature.target}' holds {', '.join(map(repr, named))}. "
-            "Give a sample whose target is written as the model writes it."
-        )
-    return named, unknown
-
-
-def _chosen(path: Path, sample: pd.DataFrame, wanted: list[str], width: int, target: str | None) -> pd.DataFrame:
-    """The columns of the sample that the model takes, in its order, and the target."""
-    absent = [name for name in wanted if name not in sample.columns]
-    if absent:
-        raise DataError(
-            f"The sample lacks columns that {path} needs: {', '.join(absent)}. It has: "
-            f"{', '.join(map(str, sample.columns))}."
-        )
-    if width != len(wanted):
-        raise DataError(
-            f"{path} takes {width} columns, and the sample offers {len(wanted)}: {', '.join(wanted)}. Leave out the "
-            "others, or name the target, the time and the key."
-        )
-    return sample[wanted if target is None or target in wanted else [*wanted, target]]
-
-
-def _try(predictor: Predictor, few: pd.DataFrame, path: Path) -> None:
-    """Ask for a first answer: better that it fails now than in the gateway."""
-    try:
-        predictor.predict(few)
-    except (ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} cannot answer the first rows of the sample: {reason}.") from error

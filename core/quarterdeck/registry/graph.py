@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from quarterdeck.registry.answers import Predictions
+from quarterdeck.registry.answers import Predictions, Predictor
 from quarterdeck.registry.onnx import OnnxPredictor
 from quarterdeck.registry.signature import Signature
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from quarterdeck.registry.predictor import EstimatorPredictor
 
 
-class GraphPredictor:
+class GraphPredictor(Predictor):
     """Answers by the graph, but for requests with a value in which it and its estimator are known to differ."""
 
     runtime = "onnxruntime"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from quarterdeck.errors import ArtifactError, DataError
-from quarterdeck.registry.answers import Predictions
+from quarterdeck.registry.answers import Predictions, Predictor
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import Task
 
@@ -124,7 +124,7 @@ class OnnxGraph:
         return answers
 
 
-class OnnxPredictor:
+class OnnxPredictor(Predictor):
     """A graph that answers as the signature says."""
 
     runtime = "onnxruntime"

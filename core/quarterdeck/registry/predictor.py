@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from quarterdeck.errors import ArtifactError, UsageError
-from quarterdeck.registry.answers import Predictions
+from quarterdeck.registry.answers import Predictions, Predictor
+from quarterdeck.registry.boosters import LightgbmPredictor, XgboostPredictor
+from quarterdeck.registry.environment import limits_of, plan_of
 from quarterdeck.registry.graph import GraphPredictor
+from quarterdeck.registry.hosted import HostedPredictor
 from quarterdeck.registry.inputs import as_inputs, inputs_frame
 from quarterdeck.registry.onnx import OnnxPredictor
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.storage import load_estimator
-from quarterdeck.registry.version import Format, ModelVersion, Task
+from quarterdeck.registry.version import HOSTED, Format, ModelVersion, Task
 from quarterdeck.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -23,32 +26,27 @@ if TYPE_CHECKING:
 
 # Whose predict() is not the most probable class: a threshold of their own, or probabilities fitted apart.
 _LABELS_OF_THEIR_OWN = frozenset({"SVC", "NuSVC", "FixedThresholdClassifier", "TunedThresholdClassifierCV"})
+_BY_FORMAT: dict[Format, Callable[[bytes, Signature, Task], Predictor]] = {
+    Format.ONNX: OnnxPredictor,
+    Format.XGBOOST: XgboostPredictor,
+    Format.LIGHTGBM: LightgbmPredictor,
+}
 _limits = threading.local()
 log = logging.getLogger("quarterdeck.registry")
 
 __all__ = ["Predictions", "Predictor", "as_inputs", "inputs_frame", "load_predictor"]
 
 
-class Predictor(Protocol):
-    runtime: str
-    """What computes the answers: `scikit-learn`, `onnxruntime`."""
-
-    def predict(self, frame: pd.DataFrame) -> Predictions:
-        """Answer every row of `frame`, which `inputs_frame` or `as_inputs` made."""
-        ...
-
-    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> Predictions:
-        """Answer a request's rows: for each feature its plain values, which fit the signature; None is missing."""
-        ...
-
-
 def load_predictor(workspace: Workspace, version: ModelVersion) -> Predictor:
     """Load a version's model. The thread that calls `predict` is held to one thread of computation from then on.
 
+    Whoever loads it closes it: some have a process of their own.
+
     Raises:
-        UsageError: nothing is stored here, since the model is served elsewhere.
+        UsageError: nothing is stored here, since the model is served elsewhere; or its library is not installed.
         ArtifactError: the artifact is missing or damaged.
-        RefusedError: the artifact holds types that Quarterdeck does not trust.
+        RefusedError: the artifact holds types that Quarterdeck does not trust, or is a pickle that nobody trusted.
+        ModelDownError: its own process cannot be started, or cannot load it.
     """
     if version.format is Format.EXTERNAL or version.artifact is None:
         raise UsageError(
@@ -60,7 +58,16 @@ def load_predictor(workspace: Workspace, version: ModelVersion) -> Predictor:
         estimator = EstimatorPredictor(load_estimator(workspace, version.artifact), signature, version.task)
         graph = _load_graph(workspace, version, signature)
         return estimator if graph is None else GraphPredictor(graph, estimator, signature, version.agreement)
-    return OnnxPredictor(workspace.artifacts.read(version.artifact), signature, version.task)
+    if version.format in HOSTED:
+        hosted = HostedPredictor(plan_of(workspace, version), limits_of(workspace, version))
+        try:
+            hosted.take(signature, version.task)
+        except BaseException:
+            hosted.close()
+            raise
+        return hosted
+    kind = _BY_FORMAT[version.format]
+    return kind(workspace.artifacts.read(version.artifact), signature, version.task)
 
 
 def _load_graph(workspace: Workspace, version: ModelVersion, signature: Signature) -> OnnxPredictor | None:
@@ -75,7 +82,7 @@ def _load_graph(workspace: Workspace, version: ModelVersion, signature: Signatur
         return None
 
 
-class EstimatorPredictor:
+class EstimatorPredictor(Predictor):
     """A scikit-learn estimator."""
 
     runtime = "scikit-learn"

@@ -13,6 +13,7 @@ from quarterdeck import lineage as edges
 from quarterdeck.errors import NotFoundError
 from quarterdeck.lineage import Edge
 from quarterdeck.registry.model import Model, find_model
+from quarterdeck.registry.trial import memory_of
 from quarterdeck.registry.version import Format, GateVerdict, ModelVersion, Task, find_version
 from quarterdeck.workspace import Workspace
 
@@ -67,6 +68,11 @@ class VersionRow:
     unknown: list[str]
     sources: list[str]
     """What it was made from directly, as lineage references."""
+    memory_bytes: int | None
+    """What it takes where it is loaded, as it was measured when it was tried; None before that."""
+    python: str | None
+    entry: str | None
+    trusted: str | None
 
     @property
     def runtime(self) -> str:
@@ -165,4 +171,8 @@ def _row(tx: Session, model: str, version: ModelVersion) -> VersionRow:
         created_by=version.created_by,
         unknown=version.unknown,
         sources=list(sources),
+        memory_bytes=memory_of(tx, version),
+        python=version.python,
+        entry=version.entry,
+        trusted=version.trusted,
     )

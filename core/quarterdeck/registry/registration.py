@@ -40,6 +40,9 @@ class Candidate:
     environment: dict[str, str]
     graph: str | None = None
     agreement: dict[str, Any] = field(default_factory=dict)
+    python: str | None = None
+    entry: str | None = None
+    trusted: str | None = None
     unknown: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     """What it was made from, as lineage references: `data/payments@1`, `run/3`."""
@@ -65,6 +68,9 @@ def register(
         artifact=candidate.artifact,
         graph=candidate.graph,
         agreement=candidate.agreement,
+        python=candidate.python,
+        entry=candidate.entry,
+        trusted=candidate.trusted,
         signature=candidate.signature.as_dict(),
         example=candidate.example,
         reference=candidate.reference,
@@ -84,6 +90,9 @@ def register(
     subject = f"version/{candidate.model}@{version.number}"
     for source in candidate.sources:
         lineage.connect(tx, source, subject)
+    if candidate.trusted is not None:
+        data: dict[str, Any] = {"artifact": candidate.trusted, "version": subject, "python": candidate.python}
+        workspace.record(tx, "artifact.trusted", f"artifact/{candidate.trusted[:12]}", data, actor=actor)
     data = {"gate": str(verdict), "metrics": candidate.metrics}
     workspace.record(tx, "version.registered", subject, data, actor=actor)
     return version

@@ -30,9 +30,15 @@ class Format(StrEnum):
     MLFLOW = "mlflow"
     """An MLflow folder with its MLmodel, packed; as a pickle."""
     ENTRY = "entry"
-    """A Python function `module:predict` in an environment of its own."""
+    """A Python function `module:predict` in an environment of its own; the folder with its code, packed."""
     EXTERNAL = "external"
     """Nothing is stored here: the model is served elsewhere."""
+
+
+HOSTED = frozenset({Format.PICKLE, Format.MLFLOW, Format.ENTRY})
+"""What is loaded only in a process of its own."""
+PICKLED = frozenset({Format.PICKLE, Format.MLFLOW})
+"""Loading one runs whatever it contains."""
 
 
 class Task(StrEnum):
@@ -66,6 +72,12 @@ class ModelVersion(Entity, table=True):
     """Digest of the ONNX graph that an estimator was converted to: it serves in its place, since the two agree."""
     agreement: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
     """A `registry.agreement.Agreement` as a dictionary; empty where nothing was to be converted."""
+    python: str | None = None
+    """For a model in a process of its own: the interpreter of its environment."""
+    entry: str | None = None
+    """For one that is a function: `module:predict`, in the folder that the artifact holds."""
+    trusted: str | None = None
+    """Digest of the artifact that a person said may be unpickled; no other one is."""
     signature: dict[str, Any] = Field(sa_column=json_column())
     """A `registry.signature.Signature` as a dictionary."""
     example: list[dict[str, Any]] = Field(sa_column=json_column())

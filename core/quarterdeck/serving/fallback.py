@@ -48,6 +48,7 @@ class StandIn:
     row_seconds: float
     """Infinite for code that nobody has measured: it goes to the inference thread."""
     version: int = NO_VERSION
+    lane: None = None
 
     def predict(self, columns: dict[str, list[Any]]) -> Answer:
         """The rule's answer to each row.

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from quarterdeck.deployments import proving
 from quarterdeck.errors import NotFoundError, QuarterdeckError
+from quarterdeck.registry.hosted import ModelDownError, ModelTimeoutError
 from quarterdeck.registry.signature import Signature
 from quarterdeck.serving import protocol
 from quarterdeck.serving.columns import BadInput
@@ -107,6 +108,7 @@ class Gateway:
             NotFoundError, NotReadyError: nothing answers for `deployment`, or another version.
             BadInput: the request does not fit.
             Busy: too many requests wait.
+            ModelDownError: the model's own process is not there, or took too long.
             ModelFailedError: the model itself failed.
             FallbackError: a column's policy sent it to the fallback, which failed.
         """
@@ -116,7 +118,7 @@ class Gateway:
             if request.fallback:
                 return await self._ask(route, request, await self._fallbacks.of(route), write, variant=FALLBACK)
             return await self._ask(route, request, route.model, write)
-        except (BadInput, Busy, ModelFailedError, FallbackError) as error:
+        except (BadInput, Busy, ModelDownError, ModelFailedError, FallbackError) as error:
             self._recorder.count_error(route.deployment, route.revision, reason := _REASONS[type(error)])
             self.metrics.error(route.deployment, route.model.version, reason)
             raise
@@ -164,7 +166,7 @@ class Gateway:
         received_at, started = self._workspace.now(), time.perf_counter_ns()
         try:
             answer = await self._runtime.predict(model, request.columns, request.rows)
-        except (Busy, FallbackError):
+        except (Busy, ModelDownError, FallbackError):
             raise
         except Exception as error:  # the model's own code may raise anything
             raise explained(model, request, error) from error
@@ -281,6 +283,8 @@ def _begin(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> N
 _REASONS: dict[type[Exception], str] = {
     BadInput: "rejected",
     Busy: "overload",
+    ModelDownError: "failed",
+    ModelTimeoutError: "failed",
     ModelFailedError: "failed",
     FallbackError: "failed",
 }

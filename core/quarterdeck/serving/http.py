@@ -12,6 +12,7 @@ from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
 
 from quarterdeck.errors import BusyError, NotFoundError, QuarterdeckError, RefusedError, UsageError
+from quarterdeck.registry.hosted import ModelDownError, ModelTimeoutError
 from quarterdeck.serving import binary, encoding, external, invocations, openapi, protocol
 from quarterdeck.serving.fallback import FallbackError
 from quarterdeck.serving.gateway import Gateway, NotReadyError
@@ -29,6 +30,8 @@ _STATUS: tuple[tuple[type[QuarterdeckError], int], ...] = (
     (NotReadyError, 503),
     (FallbackError, 503),
     (BusyError, 503),
+    (ModelTimeoutError, 504),
+    (ModelDownError, 503),
 )
 log = logging.getLogger("quarterdeck.gateway")
 AnyRequest = Request[Any, Any, Any]

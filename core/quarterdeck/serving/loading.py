@@ -17,6 +17,8 @@ from quarterdeck.workspace import Workspace
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0
+REST = 5
+"""A load that failed after long is tried again after so many times as long: the others are loaded meanwhile."""
 log = logging.getLogger("quarterdeck.gateway")
 
 
@@ -62,18 +64,20 @@ class Loader:
 
     def load(self, route: Route) -> None:
         """Load what `route` needs; a failure is kept, told to the operation, and tried again later."""
-        place = (route.name, route.revision)
+        place, started = (route.name, route.revision), time.monotonic()
         try:
             self._runtime.load(route.model, route.version)
         except Exception as error:  # a model's own code may raise anything; the gateway goes on serving what it has
-            self._failures[place] = self._failed(route, error, self._failures.get(place))
+            took = time.monotonic() - started
+            self._failures[place] = self._failed(route, error, self._failures.get(place), took)
         else:
             self._failures.pop(place, None)
         self.loads += 1
 
-    def _failed(self, route: Route, error: Exception, before: Failure | None) -> Failure:
+    def _failed(self, route: Route, error: Exception, before: Failure | None, took: float) -> Failure:
         reason = str(error) if isinstance(error, QuarterdeckError) else f"{type(error).__name__}: {error}"
         pause = FIRST_PAUSE_SECONDS if before is None else min(2 * before.pause, LONGEST_PAUSE_SECONDS)
+        pause = max(pause, REST * took)
         log.error(
             "version %s of model %s cannot serve %s: %s; trying again in %g s",
             *(route.number, route.model, route.name, reason, pause),

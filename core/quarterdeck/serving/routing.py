@@ -117,6 +117,13 @@ class RouteTable:
 
     def _follow(self, route: Route, swapped: Callable[[ActiveRoute], None]) -> list[Route]:
         """Swap to `route` if it is in memory; return what has to be loaded first where it is not."""
+        if route.withheld is not None:
+            if route.fallback is not None:
+                return self._follow(route.fallback, swapped)
+            # Nothing is known to be good, and it is not guessed: better no answer than the gateway's end.
+            self._drop(set(self.active) - {route.name})
+            self._set_not_ready(route.name, f"{route.withheld}, and no revision is known good")
+            return []
         if self._swap(route, swapped):
             return []
         failure = self._loader.failure(route)

@@ -1,9 +1,13 @@
-"""Models in memory: loaded once for each artifact, warmed before they serve, and asked in one thread."""
+"""Models that are ready: loaded once for each artifact, warmed before they serve, and asked in one thread.
+
+Those in a process of their own are asked in a thread of their own: while one is slow, the others answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -13,9 +17,11 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Protocol
 
+from quarterdeck.registry.hosted import HostedPredictor
 from quarterdeck.registry.predictor import Predictor, load_predictor
 from quarterdeck.registry.signature import Signature
-from quarterdeck.registry.version import ModelVersion
+from quarterdeck.registry.version import HOSTED, ModelVersion
+from quarterdeck.serving.trial import keep_trial, try_once
 from quarterdeck.workspace import Workspace
 
 WARMING_REQUESTS = 10
@@ -36,6 +42,10 @@ class Answering(Protocol):
     def signature(self) -> Signature: ...
     @property
     def row_seconds(self) -> float: ...
+    @property
+    def lane(self) -> Lane | None:
+        """Who asks it, where it is not asked at once; None for the thread that models share."""
+
     def predict(self, columns: dict[str, list[Any]]) -> Answer: ...
 
 
@@ -52,8 +62,10 @@ class LoadedModel:
     example: dict[str, Any]
     """One row of real input, by column name."""
     predictor: Predictor
-    row_seconds: float = 0.0
-    """How long it takes for one row, as measured when it was warmed."""
+    lane: Lane
+    """Who asks it, where it is not asked at once."""
+    row_seconds: float = math.inf
+    """How long it takes for one row, as measured when it was warmed; endless where it must never be asked at once."""
 
     def predict(self, columns: dict[str, list[Any]]) -> Answer:
         """The answers to one request's rows, as plain values."""
@@ -76,6 +88,16 @@ def preload() -> None:
         import_module(name)
 
 
+class Lane:
+    """A thread that asks models, and how many requests wait for it."""
+
+    __slots__ = ("thread", "waiting")
+
+    def __init__(self, name: str) -> None:
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self.waiting = 0
+
+
 class Busy(Exception):
     """More requests wait for an answer than the gateway takes on."""
 
@@ -84,38 +106,36 @@ class Runtime:
     """The loaded models of one gateway worker."""
 
     def __init__(self, workspace: Workspace, *, capacity: int, queue_limit: int) -> None:
-        """`capacity`: models kept, beside those that are protected; `queue_limit`: requests that may wait."""
+        """`capacity`: models kept, beside those that are protected; `queue_limit`: requests that may wait in a lane."""
         self._workspace = workspace
         self._capacity = capacity
         self._queue_limit = queue_limit
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._guard = threading.Lock()
         # One thread: numpy and scikit-learn hold the interpreter for most of a small request, so more would only wait.
-        self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        self.waiting = 0
-        """Requests that wait for the inference thread, or are in it."""
+        self._inference = Lane("inference")
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a model's turn, or are in it."""
+        lanes = {self._inference, *(model.lane for model in list(self._models.values()))}
+        return sum(lane.waiting for lane in lanes)
 
     def load(self, model: str, version: ModelVersion) -> LoadedModel:
         """The version, loaded and warmed with its own input example. Slow the first time: keep it off the event loop.
 
         Raises:
+            TrialFailedError: it was loaded for the first time on this machine, in another process, and failed there.
             QuarterdeckError: its artifact is missing, damaged or not trusted.
             Exception: whatever the model raises on its own example.
         """
         loaded = self.held(model, version)
         if loaded is None:
-            predictor = load_predictor(self._workspace, version)
-            signature = Signature.from_dict(version.signature)
-            loaded = LoadedModel(
-                memory_key(version),
-                model,
-                version.number,
-                str(version.format),
-                signature,
-                _example(signature, version),
-                predictor,
-            )
-            loaded = replace(loaded, row_seconds=min(_warm(loaded) for _ in range(WARMING_REQUESTS)))
+            if version.format not in HOSTED:
+                try_once(self._workspace, model, version)
+            loaded = bring_up(self._workspace, model, version, self._inference)
+            if isinstance(loaded.predictor, HostedPredictor):
+                keep_trial(self._workspace, version, loaded.predictor.memory())
             self._keep(loaded)
         return loaded
 
@@ -147,34 +167,79 @@ class Runtime:
                 if len(self._models) <= self._capacity:
                     break
                 if key not in protected:
-                    del self._models[key]
+                    self._let_go(self._models.pop(key))
+
+    def _let_go(self, loaded: LoadedModel) -> None:
+        """Close it once the requests are answered that wait for it."""
+        if loaded.lane is self._inference:
+            loaded.predictor.close()
+            return
+        loaded.lane.thread.submit(loaded.predictor.close)
+        loaded.lane.thread.shutdown(wait=False)
 
     async def predict(self, model: Answering, columns: dict[str, list[Any]], rows: int) -> Answer:
         """Ask `model`: at once where that takes less than going to another thread, else in the inference thread.
 
         Raises:
             Busy: too many requests are waiting already.
+            ModelDownError: its process is not there, or did not answer in time.
             Exception: whatever the model raises.
         """
         if rows * model.row_seconds <= AT_ONCE_SECONDS:
             return model.predict(columns)
-        if self.waiting >= self._queue_limit:
+        lane = model.lane or self._inference
+        if lane.waiting >= self._queue_limit:
             raise Busy
-        self.waiting += 1
+        lane.waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._inference, model.predict, columns)
+            return await asyncio.get_running_loop().run_in_executor(lane.thread, model.predict, columns)
         finally:
-            self.waiting -= 1
+            lane.waiting -= 1
 
     def close(self) -> None:
-        """Answer what is waiting and end the thread."""
-        self._inference.shutdown()
+        """Answer what is waiting, and end the threads and the models' processes."""
+        self._inference.thread.shutdown()
+        with self._guard:
+            loaded = list(self._models.values())
+            self._models.clear()
+        for model in loaded:
+            if model.lane is not self._inference:
+                model.lane.thread.shutdown()
+            model.predictor.close()
 
 
 def memory_key(version: ModelVersion) -> str:
     """What identifies a version in memory."""
-    # The same artifact with another signature answers to other columns.
-    return f"{version.artifact}:{json.dumps(version.signature, sort_keys=True)}"
+    # The same artifact with another signature answers to other columns; in another environment it is another process.
+    place = f"{version.artifact}:{json.dumps(version.signature, sort_keys=True)}"
+    return place if version.python is None else f"{place}:{version.python}:{version.entry}"
+
+
+def bring_up(workspace: Workspace, model: str, version: ModelVersion, shared: Lane) -> LoadedModel:
+    """The version, loaded and warmed. A model in a process of its own gets a lane of its own, the others are `shared`.
+
+    Raises:
+        Exception: as `Runtime.load`.
+    """
+    signature = Signature.from_dict(version.signature)
+    predictor = load_predictor(workspace, version)
+    hosted = isinstance(predictor, HostedPredictor)
+    loaded = LoadedModel(
+        memory_key(version),
+        model,
+        version.number,
+        str(version.format),
+        signature,
+        _example(signature, version),
+        predictor,
+        Lane(f"{model}@{version.number}") if hosted else shared,
+    )
+    try:
+        seconds = min(_warm(loaded) for _ in range(WARMING_REQUESTS))
+    except BaseException:
+        predictor.close()
+        raise
+    return loaded if hosted else replace(loaded, row_seconds=seconds)
 
 
 def _warm(loaded: LoadedModel) -> float:

@@ -16,6 +16,7 @@ import uvicorn
 from litestar import Litestar
 
 from quarterdeck.deployments import proving
+from quarterdeck.deployments.withholding import withhold_deadly
 from quarterdeck.errors import UsageError
 from quarterdeck.serving.access import Access, Guarded
 from quarterdeck.serving.certificate import check_certificate
@@ -39,6 +40,7 @@ BEAT_SECONDS = 1.0
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter from the others. A prediction is mostly Python: with the usual 5 ms the
 event loop and the proof of a rollback would wait for it again and again."""
+log = logging.getLogger("quarterdeck.gateway")
 
 
 def serve(
@@ -130,6 +132,8 @@ class _Worker:
         workspace, settings = self._workspace, self._workspace.settings.gateway
         await asyncio.to_thread(preload)
         worker_id = proving.register_worker(workspace, slot=self._slot, host=self._host, port=self._port)
+        for name in withhold_deadly(workspace, self._slot):
+            log.error("the desired revision of %s is withheld: workers of this slot died of it", name)
         metrics = Metrics(workspace.folder / "metrics", self._slot)
         recorder = Recorder(workspace, metrics, limit=settings.record_queue, worker=f"gateway/{self._slot}")
         runtime = Runtime(workspace, capacity=settings.models_in_memory, queue_limit=QUEUE_LIMIT)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from quarterdeck.errors import DataError, QuarterdeckError, UsageError
-from quarterdeck.registry.answers import Predictions
+from quarterdeck.registry.answers import Predictions, Predictor
 from quarterdeck.registry.explanation import Explanation, Method, Outcome, explain, outcome_of
 from quarterdeck.registry.predictor import EstimatorPredictor
 from quarterdeck.registry.signature import Feature, Signature
@@ -22,7 +22,7 @@ WEIGHTS = np.array([2.0, -3.0, 0.0])
 NUMBER = Outcome("predicted number")
 
 
-class Linear:
+class Linear(Predictor):
     """2a - 3b + 0c, and 7 a b beside it where that is wanted."""
 
     runtime = "here"

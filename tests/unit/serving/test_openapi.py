@@ -33,7 +33,8 @@ EXAMPLE = {"amount": 1.5, "visits": 3, "channel": "app", "member": None}
 
 def route(*columns: Column) -> ActiveRoute:
     predictor: Any = None  # it is never asked
-    model = LoadedModel("key", "fraud", 3, "skops", SIGNATURE, EXAMPLE, predictor)
+    lane: Any = None
+    model = LoadedModel("key", "fraud", 3, "skops", SIGNATURE, EXAMPLE, predictor, lane)
     inputs = Inputs(SIGNATURE, columns) if columns else Inputs.of(SIGNATURE)
     return ActiveRoute("fraud", 1, model, inputs, NOW)
 

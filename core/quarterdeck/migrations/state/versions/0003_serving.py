@@ -14,6 +14,7 @@ _WIDER = (
         "format IN ('skops', 'onnx', 'external')",
         "format IN ('skops', 'onnx', 'xgboost', 'lightgbm', 'pickle', 'mlflow', 'entry', 'external')",
     ),
+    ("alert", "kind IN ('drift', 'missing', 'quality')", "kind IN ('drift', 'missing', 'quality', 'outage')"),
     ("deployment", "served_by IN ('gateway', 'external')", "served_by IN ('gateway', 'process', 'external', 'batch')"),
     (
         "job",
@@ -50,6 +51,7 @@ def upgrade() -> None:
     )
     op.add_column("model_version", sa.Column("agreement", sa.Text(), nullable=False, server_default="{}"))
     _elsewhere()
+    _isolation()
 
 
 def _elsewhere() -> None:
@@ -86,3 +88,20 @@ def _elsewhere() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_batch_output_deployment_id"), "batch_output", ["deployment_id"], unique=False)
+
+
+def _isolation() -> None:
+    """What a model needs that has a process of its own, what its first loading showed, and what is withheld."""
+    for name in ("python", "entry", "trusted"):
+        op.add_column("model_version", sa.Column(name, sa.String(), nullable=True))
+    op.add_column("revision", sa.Column("withheld", sa.String(), nullable=True))
+    op.add_column("gateway_worker", sa.Column("died_at", sa.String(), nullable=True))
+    op.create_table(
+        "trial",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("artifact", sa.String(), nullable=False),
+        sa.Column("machine", sa.String(), nullable=False),
+        sa.Column("memory_bytes", sa.Integer(), nullable=False),
+        sa.Column("tried_at", sa.String(), nullable=False),
+        sa.UniqueConstraint("artifact", "machine"),
+    )
