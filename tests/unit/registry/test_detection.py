@@ -46,6 +46,7 @@ def joblib_bytes(compress: int | tuple[str, int]) -> bytes:
         (b"tree\nversion=v4\n", Format.LIGHTGBM),
         (b"\x08\x0a\x12\x08skl2onnx", Format.ONNX),
     ],
+    ids=lambda value: str(value) if isinstance(value, Format) else "bytes",  # Compressed bytes hold the time.
 )
 def test_content_says_what_a_misnamed_file_is(tmp_path: Path, content: bytes, expected: Format) -> None:
     for name in ("model", "model.skops", "model.pkl"):
