@@ -152,7 +152,7 @@ CASES = [
     Case("adopt missing.skops --sample rows.csv", ("missing.skops", "does not exist", "Check the path")),
     Case("adopt model.skops --sample rows.csv", ("model.skops", "cannot be adopted", "again")),
     Case("adopt model.onnx --sample rows.csv", ("model.onnx", "cannot be adopted", "again")),
-    Case("adopt model.joblib --sample rows.csv", ("model.joblib", "pickle", "Convert it")),
+    Case("adopt model.joblib --sample rows.csv", ("model.joblib", "pickle", "--trust-pickle"), 3),
     Case("adopt model.onnx --sample empty.csv", ("empty.csv", "is empty")),
     Case("adopt --external --name x --sample rows.csv --target nothing", ("Column 'nothing'", "There are: amount")),
     Case("versions nothing", ("no model 'nothing'", "fraud", "quarterdeck models")),
