@@ -64,7 +64,9 @@ class Case:
 
 def foreign(name: str, program: str) -> Callable[[str, list[Path]], None]:
     def make(table: str, paths: list[Path]) -> None:
-        subprocess.run([environment(name), "-c", program, table, *paths], check=True, timeout=120)
+        command = [str(environment(name)), "-c", program, table, *map(str, paths)]
+        # MLflow leaves a folder where it works.
+        subprocess.run(command, check=True, timeout=120, cwd=paths[0].parent)
 
     return make
 
@@ -158,3 +160,6 @@ def test_a_trusted_pickle_is_bound_to_its_bytes_in_the_event_log(deck: Deck) -> 
     assert (trust.data["artifact"], trust.data["version"]) == (known.artifact, "version/old@1")
     assert trust.data["python"] == known.python
     assert known.environment["scikit-learn"] == "1.4.2"
+    shown = deck.json("versions", "old")[-1]
+    assert (shown["memory_bytes"], shown["trusted"]) == (known.memory_bytes, known.artifact)
+    assert " MB" in deck.run("versions", "old").stdout

@@ -46,7 +46,7 @@ def count(workspace: Workspace, condition: str) -> int:
 def test_a_worker_without_traffic_proves_by_a_probe_that_is_recorded_as_one(real: Workspace) -> None:
     operation = rollout.deploy(real, "fraud", model="fraud", version=add_classifier(real))
     with running_gateway(real.root):
-        wait_for(lambda: verified(real, operation.id), seconds=30)
+        wait_for(lambda: verified(real, operation.id), seconds=90)
         (proof,) = queries.operation(real, operation.id).proofs
         assert proof.probe
         wait_for(lambda: count(real, f"id = '{proof.request_id}' AND probe"))
@@ -57,7 +57,7 @@ def test_a_deployment_made_while_the_gateway_runs_is_served_and_verified(real: W
     with running_gateway(real.root) as gateway:
         assert gateway.infer("fraud", infer_body()).status_code == 404
         operation = rollout.deploy(real, "fraud", model="fraud", version=add_classifier(real))
-        wait_for(lambda: verified(real, operation.id), seconds=30)
+        wait_for(lambda: verified(real, operation.id), seconds=90)
         assert gateway.infer("fraud", infer_body()).status_code == 200
     real.close()
 
@@ -79,7 +79,7 @@ def test_a_model_that_cannot_be_loaded_is_a_503_with_the_reason(real: Workspace)
 def test_sigterm_answers_what_is_in_flight_records_it_and_retires_the_worker(real: Workspace) -> None:
     operation = rollout.deploy(real, "fraud", model="fraud", version=add_classifier(real))
     with running_gateway(real.root) as gateway:
-        wait_for(lambda: verified(real, operation.id), seconds=30)
+        wait_for(lambda: verified(real, operation.id), seconds=90)
         requests = [_begin_request(gateway.port, len(body)) for body in [_body()] * 3]
         gateway.process.send_signal(signal.SIGTERM)
         wait_for(lambda: _refuses(gateway.port), what="the end of accepting")

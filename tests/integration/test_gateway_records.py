@@ -43,7 +43,7 @@ def lost(workspace: Workspace) -> int:
 
 def test_each_prediction_that_went_with_a_killed_worker_is_counted(real: Workspace) -> None:
     answered = 0
-    for _ in range(3):
+    for _ in range(2):  # A third one would find its revision withheld.
         with running_gateway(real.root) as gateway:
             for _ in range(40):
                 assert gateway.infer("fraud", infer_body(3)).status_code == 200

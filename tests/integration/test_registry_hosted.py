@@ -151,7 +151,7 @@ def test_any_other_mlflow_model_is_asked_by_mlflow_with_the_types_of_its_schema(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     folder, python = tmp_path / "tracked", environment("mlflow")
-    subprocess.run([python, "-c", PYFUNC, folder], check=True, timeout=120)
+    subprocess.run([python, "-c", PYFUNC, folder], check=True, timeout=120, cwd=tmp_path)
     given = Surroundings(python, None, True)
     made = inspect_model(workspace, "m", folder, SAMPLE[["visits", "amount", "price"]], surroundings=given)
     assert (made.task, made.signature.names) == (Task.REGRESSION, ("amount", "visits"))

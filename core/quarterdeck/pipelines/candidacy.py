@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 from quarterdeck.pipelines.commands import CommandOutput
 from quarterdeck.pipelines.pipeline import Pipeline, Registration
 from quarterdeck.pipelines.step import PipelineError
-from quarterdeck.registry.predictor import EstimatorPredictor, Predictor
+from quarterdeck.registry.predictor import stored_predictor
 from quarterdeck.registry.registration import Candidate
-from quarterdeck.registry.storage import load_estimator
-from quarterdeck.registry.version import Format
 from quarterdeck.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -167,7 +165,9 @@ def _from_file(
         assessment = Assessment({}, {})
         unknown.append("Quality: there was no holdout.")
     else:
-        assessment = assess(_predictor(workspace, candidate), holdout, signature, candidate.task, seed=seed)
+        assert candidate.artifact is not None
+        parts = (candidate.format, candidate.artifact, candidate.signature, candidate.task)
+        assessment = assess(stored_predictor(workspace, *parts), holdout, signature, candidate.task, seed=seed)
     logged = {name: value for name, value in metrics.items() if math.isfinite(value)}
     return replace(
         candidate,
@@ -177,14 +177,3 @@ def _from_file(
         unknown=unknown,
         sources=list(sources),
     )
-
-
-def _predictor(workspace: Workspace, candidate: Candidate) -> Predictor:
-    """The model of a candidate, which has no version yet that `load_predictor` could take."""
-    from quarterdeck.registry.onnx import OnnxPredictor
-
-    assert candidate.artifact is not None
-    if candidate.format is Format.ONNX:
-        content = workspace.artifacts.read(candidate.artifact)
-        return OnnxPredictor(content, candidate.signature, candidate.task)
-    return EstimatorPredictor(load_estimator(workspace, candidate.artifact), candidate.signature, candidate.task)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from quarterdeck.errors import QuarterdeckError
 from quarterdeck.registry import model_host
 from quarterdeck.registry.answers import Predictions, Predictor
-from quarterdeck.registry.isolation import TICK_SECONDS, IsolatedProcess
+from quarterdeck.registry.isolation import IsolatedProcess
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import Format, Task
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 30.0
 STEADY_SECONDS = 60.0
+LOOK_SECONDS = 1.0
 log = logging.getLogger("quarterdeck.model")
 
 
@@ -213,7 +214,7 @@ class HostedPredictor(Predictor):
 
     def _watch(self, process: IsolatedProcess) -> None:
         """Wait for its end, and bring it about when it takes too much memory."""
-        pause = None if self._limits.memory is None else TICK_SECONDS
+        pause = None if self._limits.memory is None else LOOK_SECONDS
         while not process.wait(pause):
             process.hold_to_limit()
 

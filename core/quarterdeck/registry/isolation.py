@@ -20,6 +20,7 @@ from quarterdeck.processes import ProcessIdentity, group_members, identity_of, k
 from quarterdeck.registry.model_host import receive, send
 
 TICK_SECONDS = 0.2
+"""How often the memory is looked at while an answer is waited for."""
 DYING_SECONDS = 0.5
 ENDING_SECONDS = 5.0
 LAST_LINES = 20

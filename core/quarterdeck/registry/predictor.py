@@ -54,10 +54,6 @@ def load_predictor(workspace: Workspace, version: ModelVersion) -> Predictor:
             "Adopt the model's file to serve it from here."
         )
     signature = Signature.from_dict(version.signature)
-    if version.format is Format.SKOPS:
-        estimator = EstimatorPredictor(load_estimator(workspace, version.artifact), signature, version.task)
-        graph = _load_graph(workspace, version, signature)
-        return estimator if graph is None else GraphPredictor(graph, estimator, signature, version.agreement)
     if version.format in HOSTED:
         hosted = HostedPredictor(plan_of(workspace, version), limits_of(workspace, version))
         try:
@@ -66,8 +62,24 @@ def load_predictor(workspace: Workspace, version: ModelVersion) -> Predictor:
             hosted.close()
             raise
         return hosted
-    kind = _BY_FORMAT[version.format]
-    return kind(workspace.artifacts.read(version.artifact), signature, version.task)
+    stored = stored_predictor(workspace, version.format, version.artifact, signature, version.task)
+    graph = _load_graph(workspace, version, signature)
+    if graph is None or not isinstance(stored, EstimatorPredictor):
+        return stored
+    return GraphPredictor(graph, stored, signature, version.agreement)
+
+
+def stored_predictor(
+    workspace: Workspace, model_format: Format, digest: str, signature: Signature, task: Task
+) -> Predictor:
+    """Load a model that needs no process of its own, which may have no version yet.
+
+    Raises:
+        UsageError, ArtifactError, RefusedError: as `load_predictor`.
+    """
+    if model_format is Format.SKOPS:
+        return EstimatorPredictor(load_estimator(workspace, digest), signature, task)
+    return _BY_FORMAT[model_format](workspace.artifacts.read(digest), signature, task)
 
 
 def _load_graph(workspace: Workspace, version: ModelVersion, signature: Signature) -> OnnxPredictor | None:

@@ -27,6 +27,7 @@ from quarterdeck.workspace import Workspace
 WARMING_REQUESTS = 10
 AT_ONCE_SECONDS = 0.0002
 """Two changes of threads take about as long; the event loop may be held for so long, and no longer."""
+LINGER_SECONDS = 30.0
 # What nearly every model needs: seconds to import, which the first deployment should not wait for.
 PRELOADED = ("pandas", "skops.io", "sklearn.pipeline", "sklearn.compose", "sklearn.linear_model")
 
@@ -170,12 +171,16 @@ class Runtime:
                     self._let_go(self._models.pop(key))
 
     def _let_go(self, loaded: LoadedModel) -> None:
-        """Close it once the requests are answered that wait for it."""
-        if loaded.lane is self._inference:
-            loaded.predictor.close()
-            return
-        loaded.lane.thread.submit(loaded.predictor.close)
-        loaded.lane.thread.shutdown(wait=False)
+        """Close it in a while: a request may have chosen it a moment ago, and others wait for its answers."""
+        closing = threading.Timer(LINGER_SECONDS, self._close, (loaded,))
+        closing.daemon = True
+        closing.start()
+
+    def _close(self, loaded: LoadedModel) -> None:
+        # Its process first: a request that hangs there would hold up the end of the thread.
+        loaded.predictor.close()
+        if loaded.lane is not self._inference:
+            loaded.lane.thread.shutdown()
 
     async def predict(self, model: Answering, columns: dict[str, list[Any]], rows: int) -> Answer:
         """Ask `model`: at once where that takes less than going to another thread, else in the inference thread.
@@ -197,15 +202,13 @@ class Runtime:
             lane.waiting -= 1
 
     def close(self) -> None:
-        """Answer what is waiting, and end the threads and the models' processes."""
+        """Answer what waits for models in memory, and end the threads and the models' processes."""
         self._inference.thread.shutdown()
         with self._guard:
             loaded = list(self._models.values())
             self._models.clear()
         for model in loaded:
-            if model.lane is not self._inference:
-                model.lane.thread.shutdown()
-            model.predictor.close()
+            self._close(model)
 
 
 def memory_key(version: ModelVersion) -> str:
