@@ -19,7 +19,7 @@ from pathlib import Path
 
 from quarterdeck import logs
 from quarterdeck.errors import QuarterdeckError
-from quarterdeck.location import SETTINGS_FILE, find_workspace, keep_in_force
+from quarterdeck.location import SETTINGS_FILE, find_workspace
 
 WARN = partial(logs.tell, "WARNING")
 """Known by name in job processes too, which open the workspace as the runner does."""
@@ -130,7 +130,6 @@ def _up(root: Path, options: argparse.Namespace) -> None:
     # Opened once here: a workspace of an older schema is brought up to date before several processes open it.
     workspace = bootstrap.open_workspace(root)
     workspace.state.check()
-    keep_in_force(workspace.settings_file, workspace.folder)
     workspace.close()
     settings = workspace.settings
     check_certificate(root, settings.gateway)
