@@ -133,6 +133,7 @@ class Gateway:
         served = Served(
             route.deployment, route.revision, model.version, request, answer, received_at, latency_us, probe
         )
+        self._recorder.announce(served)
         return Reply(body, route, served)
 
     def delivered(self, reply: Reply) -> None:
