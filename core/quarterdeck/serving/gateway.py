@@ -182,6 +182,7 @@ class Gateway:
         served = Served(
             route.deployment, route.revision, model.version, request, answer, received_at, latency_us, probe, variant
         )
+        self._recorder.announce(served)
         return Reply(content, route, served)
 
     def delivered(self, reply: Reply) -> None:

@@ -107,6 +107,12 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="recorder")
         self._thread.start()
 
+    def announce(self, served: Served) -> None:
+        """Count a request whose answer is about to leave: a kill before `offer` must not take it along uncounted."""
+        if self._chosen(served):
+            with self._guard:
+                self._tally.answered(served.deployment, served.request.rows)
+
     def offer(self, served: Served) -> None:
         """Queue an answered request, if it is to be recorded; count it as unrecorded when there is no room.
 
@@ -116,7 +122,6 @@ class Recorder:
             return
         rows = served.request.rows
         with self._guard:
-            self._tally.answered(served.deployment, rows)
             if self.queued_rows + rows > self._limit:
                 self._lost[served.deployment, QUEUE_FULL] += rows
                 self._metrics.unrecorded(served.deployment, rows)
