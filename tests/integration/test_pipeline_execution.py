@@ -121,6 +121,23 @@ def test_a_run_registers_a_version_and_records_where_it_came_from(
     assert log.index("step fit started") < log.index("fitting with 0.5") < log.index("step fit finished in")
 
 
+def test_what_a_failed_step_said_is_kept_nowhere_with_the_secrets_that_the_settings_name(
+    flats: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "postgres://bob:s3cr3tpw@db.host/x"
+    monkeypatch.setenv("DB_URL", secret)
+    careful = with_settings(flats, logs={"mask": ["DB_URL"]}, datasets={"flats": {"target": "sold", "key": "row"}})
+    write(
+        careful, TRAIN.replace("    log_params(", f"    raise ValueError('{secret} does not answer')\n    log_params(")
+    )
+    done = run(careful)
+    assert done.error == "step fit: ValueError: *** does not answer"
+    assert done.steps[1].error == done.error
+    careful.close()
+    for file in careful.folder.glob("state.db*"):
+        assert b"s3cr3tpw" not in file.read_bytes()
+
+
 def test_a_step_records_its_output_parameters_and_cost(flats: Workspace) -> None:
     done = run(flats, fit__C=0.5)
     training, fit, _ = done.steps

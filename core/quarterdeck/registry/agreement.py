@@ -9,7 +9,7 @@ from quarterdeck.errors import QuarterdeckError
 from quarterdeck.registry.answers import Predictions
 from quarterdeck.registry.inputs import as_inputs
 from quarterdeck.registry.predictor import Predictor
-from quarterdeck.registry.signature import Feature, Signature
+from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import Task
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Agreement:
     other_rows: int = 0
     """Training rows, where the holdout has fewer than 1,000."""
     probes: int = 0
-    """Rows in which a feature was made missing or unheard of."""
+    """Rows in which a feature was made missing or unheard of, and both answered alike."""
     largest: float = 0.0
     """The largest difference found, absolute for probabilities and relative for numbers."""
     beyond: int = 0
@@ -45,6 +45,10 @@ class Agreement:
     """Features of which the estimator takes no missing value."""
     refuses_unseen: tuple[str, ...] = ()
     """Features of which the estimator takes no category that training has not seen."""
+    left_missing: tuple[str, ...] = ()
+    """Features of whose missing values the graph makes something else: such rows are left to the estimator."""
+    left_unseen: tuple[str, ...] = ()
+    """The same of categories that training has not seen."""
     reason: str = ""
     """Why the estimator serves itself; empty when the graph agrees."""
 
@@ -63,7 +67,7 @@ def compare(
     *,
     seed: int = 0,
 ) -> Agreement:
-    """Ask both the same at least 1,000 rows, and rows with missing values and unheard-of categories among them.
+    """Ask both the same at least 1,000 rows, and rows with a missing value or an unheard-of category in each feature.
 
     Raises:
         DataError: a frame lacks a feature, or a column does not fit it.
@@ -80,17 +84,17 @@ def compare(
     found = Agreement(holdout_rows=held, other_rows=len(rows) - held)
     if len(rows) < LEAST_ROWS:
         return replace(found, reason=f"{len(rows)} rows are too few to compare them: {LEAST_ROWS} at least")
-    found, probes = _probe(estimator, rows, signature, found, rng)
+    found = _judge(estimator, graph, rows, task, found)
     if found.reason:
         return found
-    found = replace(found, probes=sum(len(probe) for probe in probes))
-    for part in (rows, *probes):
-        found = _judge(estimator, graph, part, task, found)
-    if not found.reason and (found.beyond or found.labels):
-        total = len(rows) + found.probes
-        reason = f"{found.beyond} of {total} rows differ by more than {TOLERANCE:g} (at most by {found.largest:.2g})"
-        return replace(found, reason=reason if found.beyond else f"{found.labels} of {total} rows get other labels")
-    return found
+    if found.beyond:
+        reason = (
+            f"{found.beyond} of {len(rows)} rows differ by more than {TOLERANCE:g} (at most by {found.largest:.2g})"
+        )
+        return replace(found, reason=reason)
+    if found.labels:
+        return replace(found, reason=f"{found.labels} of {len(rows)} rows get other labels")
+    return _probe(estimator, graph, rows, signature, task, found, rng)
 
 
 def _sample(frame: pd.DataFrame, rows: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -98,30 +102,41 @@ def _sample(frame: pd.DataFrame, rows: int, rng: np.random.Generator) -> pd.Data
 
 
 def _probe(
-    estimator: Predictor, rows: pd.DataFrame, signature: Signature, found: Agreement, rng: np.random.Generator
-) -> tuple[Agreement, list[pd.DataFrame]]:
-    """Rows with one feature missing or unheard of, as far as the estimator takes them; what it refuses is noted."""
+    estimator: Predictor,
+    graph: Predictor,
+    rows: pd.DataFrame,
+    signature: Signature,
+    task: Task,
+    found: Agreement,
+    rng: np.random.Generator,
+) -> Agreement:
+    """Ask with one feature missing or unheard of; note what the estimator refuses, and what is left to it."""
     import numpy as np
 
-    probes: list[pd.DataFrame] = []
     refused: dict[str, list[str]] = {"missing": [], "unseen": []}
+    left: dict[str, list[str]] = {"missing": [], "unseen": []}
     for feature in signature.features:
-        strange: dict[str, Any] = {"missing": np.nan}
-        if feature.type == "text":
-            strange["unseen"] = STRANGER
+        strange: dict[str, Any] = {"missing": np.nan} | ({"unseen": STRANGER} if feature.type == "text" else {})
         for what, value in strange.items():
             probe = rows.iloc[rng.permutation(len(rows))[:PROBED_ROWS]].copy()
             probe[feature.name] = value if feature.kind == "numeric" else _texts(value, len(probe))
-            if _answers(estimator, probe):
-                probes.append(probe)
-            else:
+            if not _answers(estimator, probe):
                 refused[what].append(feature.name)
-    unknown = [name for name in refused["unseen"] if _named(signature, name).categories is None]
-    found = replace(found, refuses_missing=tuple(refused["missing"]), refuses_unseen=tuple(refused["unseen"]))
-    if unknown:
-        # It could not be told to whom the graph must not answer.
-        return replace(found, reason=f"the estimator refuses unseen values of {unknown[0]}, which has too many"), []
-    return found, probes
+            elif (asked := _judge(estimator, graph, probe, task, found)).beyond or asked.labels or asked.reason:
+                left[what].append(feature.name)
+            else:
+                found = replace(asked, probes=asked.probes + len(probe))
+                continue
+            if what == "unseen" and feature.categories is None:
+                # It could not be told which values are meant.
+                return replace(found, reason=f"they differ in unseen values of {feature.name}, which has too many")
+    return replace(
+        found,
+        refuses_missing=tuple(refused["missing"]),
+        refuses_unseen=tuple(refused["unseen"]),
+        left_missing=tuple(left["missing"]),
+        left_unseen=tuple(left["unseen"]),
+    )
 
 
 def _texts(value: Any, count: int) -> NDArray[Any]:
@@ -130,10 +145,6 @@ def _texts(value: Any, count: int) -> NDArray[Any]:
     texts = np.empty(count, dtype=object)
     texts[:] = value
     return texts
-
-
-def _named(signature: Signature, name: str) -> Feature:
-    return next(feature for feature in signature.features if feature.name == name)
 
 
 def _answers(estimator: Predictor, probe: pd.DataFrame) -> bool:

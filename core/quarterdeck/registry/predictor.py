@@ -11,6 +11,7 @@ from quarterdeck.errors import ArtifactError, UsageError
 from quarterdeck.registry.answers import Predictions, Predictor
 from quarterdeck.registry.boosters import LightgbmPredictor, XgboostPredictor
 from quarterdeck.registry.environment import limits_of, plan_of
+from quarterdeck.registry.graph import GraphPredictor
 from quarterdeck.registry.hosted import HostedPredictor
 from quarterdeck.registry.inputs import as_inputs, inputs_frame
 from quarterdeck.registry.onnx import OnnxPredictor
@@ -61,8 +62,11 @@ def load_predictor(workspace: Workspace, version: ModelVersion) -> Predictor:
             hosted.close()
             raise
         return hosted
+    predictor = stored_predictor(workspace, version.format, version.artifact, signature, version.task)
+    if not isinstance(predictor, EstimatorPredictor):
+        return predictor
     graph = _load_graph(workspace, version, signature)
-    return graph or stored_predictor(workspace, version.format, version.artifact, signature, version.task)
+    return predictor if graph is None else GraphPredictor(graph, predictor, signature, version.agreement)
 
 
 def stored_predictor(
