@@ -157,7 +157,7 @@ def test_figures_on_training_rows_do_not_get_past_a_gate(flats: Workspace) -> No
         (QUICK + left("params.json", "[1]"), "params.json, which is not a JSON object"),
         (QUICK + left("holdout.parquet", "x"), "holdout.parquet that is not a Parquet file"),
         (QUICK + left("model/second.onnx", ""), "Found: model.skops, second.onnx"),
-        (QUICK.replace("model.skops", "model.pkl"), "model.pkl is a pickle"),
+        (QUICK.replace("model.skops", "model.pkl"), "left model.pkl, which is a pickle"),
         (QUICK, "model.skops"),
         (QUICK.replace("shutil.copy", "print"), "left neither training.parquet nor holdout.parquet"),
     ],

@@ -17,24 +17,25 @@ DEATHS = 2
 SOON = timedelta(seconds=60)
 
 
-def withhold_deadly(workspace: Workspace, slot: int) -> list[str]:
-    """Withhold each desired revision that the gateway worker of `slot` died of; return the deployments' names.
+def withhold_deadly(workspace: Workspace, slot: int) -> str | None:
+    """Withhold the desired revision that the gateway worker of `slot` died of; return the deployment's name.
 
-    That is one after whose change of route the worker died twice, each time within 60 s. A worker asks this when it
-    starts, before it loads anything. Which of several revisions did it is not known: each of them is withheld. A
-    change to another revision is a new try.
+    That is one after whose change of route the worker died twice, each time within 60 s; of several the newest, and
+    if the dying goes on, the next one then. A worker asks this when it starts, before it loads anything. A change to
+    another revision is a new try.
     """
     with workspace.state.read() as tx:
-        if not _deadly(tx, slot):
-            return []
+        if _deadly(tx, slot) is None:
+            return None
     with workspace.state.write("withhold") as tx:
         found = _deadly(tx, slot)
-        for deployment, revision in found:
-            _withhold(tx, workspace, deployment, revision)
-        return [deployment.name for deployment, _ in found]
+        if found is None:
+            return None
+        _withhold(tx, workspace, *found)
+        return found[0].name
 
 
-def _deadly(tx: Session, slot: int) -> list[tuple[Deployment, Revision]]:
+def _deadly(tx: Session, slot: int) -> tuple[Deployment, Revision] | None:
     desired = select(Deployment, Revision).where(
         col(Deployment.served_by).in_(IN_GATEWAY),
         Revision.deployment_id == Deployment.id,
@@ -43,11 +44,10 @@ def _deadly(tx: Session, slot: int) -> list[tuple[Deployment, Revision]]:
     )
     newest = select(GatewayWorker).where(GatewayWorker.slot == slot, col(GatewayWorker.stopped_at).is_not(None))
     before = tx.exec(newest.order_by(col(GatewayWorker.id).desc()).limit(DEATHS)).all()
-    return [
-        (deployment, revision)
-        for deployment, revision in tx.exec(desired.order_by(Deployment.name))
-        if len(before) == DEATHS and all(_died_of(tx, worker, revision) for worker in before)
-    ]
+    for deployment, revision in tx.exec(desired.order_by(col(Revision.created_at).desc())):
+        if len(before) == DEATHS and all(_died_of(tx, worker, revision) for worker in before):
+            return deployment, revision
+    return None
 
 
 def _died_of(tx: Session, worker: GatewayWorker, revision: Revision) -> bool:

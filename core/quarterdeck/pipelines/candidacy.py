@@ -149,12 +149,20 @@ def _from_file(
     """A model that a command left as a file, assessed on its holdout as one of our own would be."""
     from quarterdeck.registry.adoption import inspect_model
     from quarterdeck.registry.assessment import Assessment, assess
+    from quarterdeck.registry.detection import detect
+    from quarterdeck.registry.version import HOSTED
 
     sample = training if training is not None else holdout
     assert sample is not None
     apart = [name for name in (roles.time, roles.key, *roles.exclude) if name in sample.columns]
     target = roles.target if roles.target in sample.columns else None
-    candidate = inspect_model(workspace, registration.model, output.model(), sample.drop(columns=apart), target=target)
+    path = output.model()
+    if detect(path, None) in HOSTED:
+        raise PipelineError(
+            f"its command left {path.name}, which is a pickle: a run registers what can be loaded without running it. "
+            "Save it by skops, as ONNX, or in XGBoost's or LightGBM's own format; or bring it by `quarterdeck adopt`."
+        )
+    candidate = inspect_model(workspace, registration.model, path, sample.drop(columns=apart), target=target)
     signature = replace(candidate.signature, target=roles.target, time=roles.time, key=roles.key)
     # What inspection says about quality and training rows is about a sample of which nothing is known. Here it is
     # known what the rows are; and figures on training rows must not get past a gate.

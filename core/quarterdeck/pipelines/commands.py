@@ -43,7 +43,7 @@ class CommandOutput:
         if len(files) != 1:
             names = ", ".join(path.name for path in files) or "none"
             raise PipelineError(
-                f"its command must leave exactly one .skops or .onnx file in $QUARTERDECK_OUT/model. Found: {names}."
+                f"its command must leave exactly one file with a model in $QUARTERDECK_OUT/model. Found: {names}."
             )
         return files[0]
 

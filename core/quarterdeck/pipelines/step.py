@@ -91,7 +91,7 @@ def command_step(
 
     It runs in the workspace's folder. `$QUARTERDECK_IN` holds each of `inputs` as a file (`NAME.parquet` for a
     table); what it leaves in `$QUARTERDECK_OUT` is kept, and these are understood: `metrics.jsonl`, `params.json`,
-    `model/` with one .skops or .onnx file, `holdout.parquet`, `training.parquet`.
+    `model/` with one file (skops, ONNX, XGBoost, LightGBM), `holdout.parquet`, `training.parquet`.
 
     Raises:
         PipelineError: the command is empty or cannot be split into words.

@@ -62,11 +62,11 @@ def load_predictor(workspace: Workspace, version: ModelVersion) -> Predictor:
             hosted.close()
             raise
         return hosted
-    stored = stored_predictor(workspace, version.format, version.artifact, signature, version.task)
+    predictor = stored_predictor(workspace, version.format, version.artifact, signature, version.task)
+    if not isinstance(predictor, EstimatorPredictor):
+        return predictor
     graph = _load_graph(workspace, version, signature)
-    if graph is None or not isinstance(stored, EstimatorPredictor):
-        return stored
-    return GraphPredictor(graph, stored, signature, version.agreement)
+    return predictor if graph is None else GraphPredictor(graph, predictor, signature, version.agreement)
 
 
 def stored_predictor(

@@ -17,8 +17,8 @@ from quarterdeck.workspace import Workspace
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0
-REST = 5
-"""A load that failed after long is tried again after so many times as long: the others are loaded meanwhile."""
+LONG_SECONDS, REST = 10.0, 5
+"""A load that failed after so long is tried again after so many times as long: the others are loaded meanwhile."""
 log = logging.getLogger("quarterdeck.gateway")
 
 
@@ -77,7 +77,8 @@ class Loader:
     def _failed(self, route: Route, error: Exception, before: Failure | None, took: float) -> Failure:
         reason = str(error) if isinstance(error, QuarterdeckError) else f"{type(error).__name__}: {error}"
         pause = FIRST_PAUSE_SECONDS if before is None else min(2 * before.pause, LONGEST_PAUSE_SECONDS)
-        pause = max(pause, REST * took)
+        if took > LONG_SECONDS:
+            pause = max(pause, REST * took)
         log.error(
             "version %s of model %s cannot serve %s: %s; trying again in %g s",
             *(route.number, route.model, route.name, reason, pause),

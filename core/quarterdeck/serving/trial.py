@@ -33,9 +33,12 @@ def try_once(workspace: Workspace, model: str, version: ModelVersion) -> None:
 
     Raises:
         TrialFailedError: it could not be loaded; the message says what became of it.
+        ArtifactError: its artifact is missing or damaged.
     """
     if _known(workspace, version):
         return
+    if version.artifact is not None and not workspace.artifacts.verify(version.artifact):
+        workspace.artifacts.read(version.artifact)  # It says what is wrong; no process is needed for that.
     with _one_at_a_time(workspace):
         if _known(workspace, version):  # Another worker was first.
             return

@@ -43,7 +43,7 @@ def _outcome(workspace: Workspace, model: str, number: int) -> dict[str, int | s
 
 def _import_for(version: ModelVersion) -> None:
     """Import what is not the model's own: the gateway has it already, so it is no part of what the model takes."""
-    if version.graph is None and version.format is Format.SKOPS:
+    if version.format is Format.SKOPS:
         preload()
         return
     libraries = {Format.XGBOOST: "xgboost", Format.LIGHTGBM: "lightgbm"}

@@ -132,7 +132,7 @@ class _Worker:
         workspace, settings = self._workspace, self._workspace.settings.gateway
         await asyncio.to_thread(preload)
         worker_id = proving.register_worker(workspace, slot=self._slot, host=self._host, port=self._port)
-        for name in withhold_deadly(workspace, self._slot):
+        if (name := withhold_deadly(workspace, self._slot)) is not None:
             log.error("the desired revision of %s is withheld: workers of this slot died of it", name)
         metrics = Metrics(workspace.folder / "metrics", self._slot)
         recorder = Recorder(workspace, metrics, limit=settings.record_queue, worker=f"gateway/{self._slot}")
