@@ -43,15 +43,15 @@ if TYPE_CHECKING:
     from quarterdeck.workspace import Workspace
     from quarterdeck_console.watcher import Watcher
 
-OpenWorkspace = Callable[[Path], "Workspace"]
+OpenWorkspace = Callable[[Path, Callable[[str], None]], "Workspace"]
 BannerSource = Callable[[], str | None]
 
 
-def open_engine(root: Path) -> Workspace:
+def open_engine(root: Path, warn: Callable[[str], None]) -> Workspace:
     """Import the engine (about a second) and open the workspace. Runs in a thread."""
     from quarterdeck.bootstrap import open_workspace
 
-    return open_workspace(root)
+    return open_workspace(root, warn=warn)
 
 
 class QuarterdeckApp(App[int], inherit_bindings=False):
@@ -124,8 +124,12 @@ class QuarterdeckApp(App[int], inherit_bindings=False):
         def load() -> None:
             from quarterdeck.errors import QuarterdeckError
 
+            warnings: list[str] = []
             try:
-                self.post_message(EngineOpened(self._open_workspace(self.root)))
+                workspace = self._open_workspace(self.root, warnings.append)
+                self.post_message(EngineOpened(workspace))
+                for warning in warnings:
+                    self.post_message(Reported(warning, bad=True))
             except QuarterdeckError as error:
                 self.post_message(EngineFailed(str(error)))
 

@@ -64,7 +64,7 @@ def console() -> Console:
 
     @asynccontextmanager
     async def opened(workspace: Workspace, size: tuple[int, int] = (140, 40)) -> AsyncIterator[Pilot[int]]:
-        app = QuarterdeckApp(workspace.root, open_workspace=lambda _: workspace)
+        app = QuarterdeckApp(workspace.root, open_workspace=lambda *_: workspace)
         async with app.run_test(size=size) as pilot:
             await settled(pilot, lambda: app.workspace is not None and app.liveness is not None)
             yield pilot

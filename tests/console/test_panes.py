@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from rich.text import Text
 
+from quarterdeck.location import keep_in_force
 from quarterdeck.monitoring.alert import Alert, AlertKind, Severity
 from quarterdeck.monitoring.queries import alert
 from quarterdeck.pipelines.queries import runs
 from quarterdeck.workspace import Workspace
+from quarterdeck_console.app import QuarterdeckApp
 from quarterdeck_console.formatting import clean, text
 from quarterdeck_console.messages import StateChanged
 from quarterdeck_console.screens.pulse import PulseView
@@ -233,3 +235,12 @@ async def test_reading_nothing_again_draws_nothing(
         app_of(pilot).on_state_changed(StateChanged())
         await pilot.pause(0.5)
         assert drawn == []
+
+
+async def test_settings_that_do_not_fit_are_told_and_the_console_opens_by_those_before(seeded: Workspace) -> None:
+    keep_in_force(seeded.settings_file, seeded.folder)
+    seeded.settings_file.write_text("garbage [")
+    app = QuarterdeckApp(seeded.root)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await settled(pilot, lambda: app.workspace is not None)
+        await settled(pilot, lambda: "The settings before that stay in force" in said(pilot))

@@ -140,10 +140,7 @@ def make_candidate(
     predictor = EstimatorPredictor(estimator, signature, task)
     graph, agreement = make_graph(workspace, model, predictor, holdout, frame, seed=seed)
     reference, profile = store_reference(workspace, frame, signature, seed=seed)
-    if holdout is None:
-        assessment, unknown = Assessment({}, {}), ["Quality: there was no holdout."]
-    else:
-        assessment, unknown = assess(predictor, holdout, signature, task, seed=seed), []
+    assessment = Assessment({}, {}) if holdout is None else assess(predictor, holdout, signature, task, seed=seed)
     extra = {name: float(value) for name, value in (extra_metrics or {}).items() if math.isfinite(value)}
     return Candidate(
         model=model,
@@ -159,7 +156,7 @@ def make_candidate(
         environment=package_versions(),
         graph=graph,
         agreement=agreement,
-        unknown=unknown,
+        unknown=["Quality: there was no holdout."] if holdout is None else [],
         sources=list(sources),
     )
 

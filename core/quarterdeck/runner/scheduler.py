@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.base import SchedulerNotRunningError
 from apscheduler.triggers.base import BaseTrigger
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, select
 
-from quarterdeck.errors import QuarterdeckError
+from quarterdeck.errors import BusyError, DiskError, QuarterdeckError
 from quarterdeck.pipelines import pausing
 from quarterdeck.pipelines.schedule import Misfire, Schedule
 from quarterdeck.runner import ticking
@@ -145,12 +146,21 @@ class Scheduler:
             batch = ticks[start : start + TICKS_IN_ONE_TRANSACTION]
             try:
                 self._write_batch(batch)
-            except Exception as error:
-                with self._lock:
-                    for moment, schedule_id in ticks[start:]:
-                        self._owed.setdefault(schedule_id, []).append(moment)
-                say("runner", f"{len(ticks) - start} ticks of schedules wait to be written: {error}")
+            except (BusyError, DiskError, OperationalError) as error:
+                self._owe(ticks[start:], error)
                 return
+            except Exception as error:
+                if len(batch) == 1:
+                    self._owe(batch, error)
+                else:
+                    for tick in batch:  # The others do not wait for the one that cannot be written.
+                        self._write({tick[1]: [tick[0]]})
+
+    def _owe(self, ticks: Sequence[tuple[datetime, int]], error: Exception) -> None:
+        with self._lock:
+            for moment, schedule_id in ticks:
+                self._owed.setdefault(schedule_id, []).append(moment)
+        say("runner", f"{len(ticks)} ticks of schedules wait to be written: {error}")
 
     def _write_batch(self, ticks: Sequence[tuple[datetime, int]]) -> None:
         with self.workspace.state.write("tick") as tx:

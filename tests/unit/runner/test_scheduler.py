@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from quarterdeck import events
 from quarterdeck.database import Database
@@ -329,3 +329,26 @@ def test_a_tick_that_could_not_be_written_is_owed(
     assert all_jobs(workspace) == []
     scheduler.look()
     assert ticks(workspace, "nightly") == [NOON + MINUTE]
+
+
+def test_a_tick_that_cannot_be_written_holds_up_no_other(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "broken", "last"):
+        add(workspace, name, every_seconds=60.0)
+    scheduler.reconcile()
+    fire = ticking.fire
+
+    def failing(tx: Session, workspace: Workspace, *wanted: tuple[Schedule, datetime]) -> int:
+        if any(row.name == "broken" for row, _ in wanted):
+            raise ValueError("nobody thought of this")
+        return fire(tx, workspace, *wanted)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ticking, "fire", failing)
+        advance(workspace, seconds=61)
+        scheduler.look()
+        wait_for(lambda: len(all_jobs(workspace)) == 2, seconds=10, what="the others")
+    assert ticks(workspace, "broken") == []
+    scheduler.look()
+    assert ticks(workspace, "broken") == [NOON + MINUTE]
