@@ -19,8 +19,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
-from quarterdeck import settings
-from quarterdeck.settings import MetricName, Settings
+from quarterdeck.settings import Settings
+from quarterdeck.settings.making import Bound
+from quarterdeck.settings.serving import ColumnSettings, FallbackSettings, MetricName
 from quarterdeck_console.cli.verbs import app
 
 DOCS = Path(__file__).parent
@@ -56,16 +57,16 @@ TYPES = {
 }
 """How annotations are called for people. One that is not here stops the generator: give it words."""
 WITHIN: dict[str, tuple[type[BaseModel], str]] = {
-    "dict[str, Bound]": (settings.Bound, "METRIC."),
-    "dict[str, ColumnSettings]": (settings.ColumnSettings, "COLUMN."),
-    "FallbackSettings | None": (settings.FallbackSettings, ""),
+    "dict[str, Bound]": (Bound, "METRIC."),
+    "dict[str, ColumnSettings]": (ColumnSettings, "COLUMN."),
+    "FallbackSettings | None": (FallbackSettings, ""),
 }
 """Annotations of tables with keys of their own, and how a key goes on there."""
 
 SETTINGS_HEAD = """\
 # Settings
 
-Every key of `quarterdeck.toml`. This page is made from `core/quarterdeck/settings.py` by `make docs`.
+Every key of `quarterdeck.toml`. This page is made from `core/quarterdeck/settings/` by `make docs`.
 
 A workspace's settings lie beside its `.quarterdeck/` folder. A key that is not listed here is an error that names it.
 An environment variable overrides a key: `QUARTERDECK_GATEWAY__PORT=9000` stands for `port` under `[gateway]`.
@@ -117,11 +118,8 @@ def _section_of(annotation: Any) -> type[BaseModel]:
 
 
 def _keys(section: str, model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
-    definition = next(
-        node
-        for node in ast.parse(inspect.getsource(settings)).body
-        if isinstance(node, ast.ClassDef) and node.name == model.__name__
-    )
+    (definition,) = ast.parse(inspect.getsource(model)).body
+    assert isinstance(definition, ast.ClassDef)
     for node, below in zip(definition.body, [*definition.body[1:], None], strict=True):
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
             continue

@@ -15,7 +15,8 @@ from quarterdeck.deployments.rollout import deploy
 from quarterdeck.registry.inspection import infer_signature
 from quarterdeck.registry.registration import Candidate, register
 from quarterdeck.registry.version import Format, Task
-from quarterdeck.settings import MonitorSettings, Settings
+from quarterdeck.settings import Settings
+from quarterdeck.settings.serving import MonitorSettings
 from quarterdeck.traffic.recording import add_labels, record
 from quarterdeck.workspace import Workspace
 

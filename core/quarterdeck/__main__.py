@@ -82,7 +82,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _take_over(root: Path, options: argparse.Namespace) -> None:
-    from quarterdeck.settings import LogSettings, load_settings
+    from quarterdeck.settings import load_settings
+    from quarterdeck.settings.host import LogSettings
 
     try:
         settings = load_settings(root / SETTINGS_FILE).logs

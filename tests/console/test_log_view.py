@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from quarterdeck.logs import rotated
 from quarterdeck.logs.lines import prefix
-from quarterdeck.settings import LogSettings
+from quarterdeck.settings.host import LogSettings
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.screens.pane import LogPage
 from quarterdeck_console.themes import BAD, WARN

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from quarterdeck.datasets.ingestion import read_table
-from quarterdeck.settings import DatasetSettings
+from quarterdeck.settings.making import DatasetSettings
 
 FOLDER = os.environ.get("QUARTERDECK_TEST_DATA")
 pytestmark = pytest.mark.skipif(FOLDER is None, reason="QUARTERDECK_TEST_DATA does not name the folder of real data")

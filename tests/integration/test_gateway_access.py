@@ -15,7 +15,7 @@ from quarterdeck import bootstrap
 from quarterdeck.deployments import rollout, token
 from quarterdeck.errors import UsageError
 from quarterdeck.serving.certificate import check_certificate
-from quarterdeck.settings import GatewaySettings
+from quarterdeck.settings.host import GatewaySettings
 from quarterdeck.workspace import Workspace
 from tests.gateways import GatewayProcess, add_classifier, infer_body, running_gateway
 from tests.waiting import wait_for

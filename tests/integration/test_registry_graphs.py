@@ -24,7 +24,8 @@ from quarterdeck.registry.inputs import as_inputs
 from quarterdeck.registry.predictor import EstimatorPredictor, load_predictor
 from quarterdeck.registry.registration import make_candidate, register
 from quarterdeck.registry.version import ModelVersion
-from quarterdeck.settings import ModelSettings, Settings
+from quarterdeck.settings import Settings
+from quarterdeck.settings.making import ModelSettings
 from quarterdeck.workspace import Workspace
 
 NUMBERS = ["amount", "age"]

@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 
 from quarterdeck.errors import SettingsError
-from quarterdeck.settings import MetricName, Settings, load_settings
+from quarterdeck.settings import Settings, load_settings
+from quarterdeck.settings.serving import MetricName
 from quarterdeck.statistics.quality import METRICS
 
 

@@ -16,7 +16,7 @@ from quarterdeck.datasets.reading import read_bytes, read_source, read_table
 from quarterdeck.datasets.schema import infer_schema
 from quarterdeck.datasets.version import DatasetVersion
 from quarterdeck.errors import ReadOnlyError, UsageError
-from quarterdeck.settings import DatasetSettings
+from quarterdeck.settings.making import DatasetSettings
 from quarterdeck.values import check_name
 from quarterdeck.workspace import Workspace
 

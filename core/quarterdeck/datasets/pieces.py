@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from quarterdeck.datasets.conversion import NUMBER, mend_texts
 from quarterdeck.datasets.reading import SNIFFED_BYTES, checked, delimiter_of, header_of
 from quarterdeck.errors import DataError, UsageError
-from quarterdeck.settings import DatasetSettings
+from quarterdeck.settings.making import DatasetSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa

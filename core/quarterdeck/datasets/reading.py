@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from quarterdeck.datasets.conversion import mend_texts, typed
 from quarterdeck.errors import DataError
-from quarterdeck.settings import DatasetSettings
+from quarterdeck.settings.making import DatasetSettings
 
 if TYPE_CHECKING:
     import pandas as pd

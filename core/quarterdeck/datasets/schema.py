@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from quarterdeck.errors import SettingsError
-from quarterdeck.settings import DatasetSettings
+from quarterdeck.settings.making import DatasetSettings
 
 if TYPE_CHECKING:
     import pandas as pd

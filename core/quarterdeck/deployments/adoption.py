@@ -14,7 +14,8 @@ from quarterdeck.deployments.rollout import deploy_in
 from quarterdeck.errors import BusyError, ReadOnlyError, SettingsError, UsageError
 from quarterdeck.locking import WriteLock
 from quarterdeck.registry.registration import register
-from quarterdeck.settings import DatasetSettings, load_settings
+from quarterdeck.settings import load_settings
+from quarterdeck.settings.making import DatasetSettings
 from quarterdeck.values import check_name
 from quarterdeck.workspace import Workspace
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from quarterdeck.monitoring.alert import AlertKind, Severity
 from quarterdeck.monitoring.queries import AlertRow, ResultRow
-from quarterdeck.settings import MonitorSettings
+from quarterdeck.settings.serving import MonitorSettings
 from quarterdeck.workspace import Workspace
 
 Answer = Literal["yes", "no", "unknown"]

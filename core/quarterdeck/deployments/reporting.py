@@ -12,7 +12,7 @@ from quarterdeck.deployments.intake import reporting_version, take_labels, take_
 from quarterdeck.errors import DataError
 from quarterdeck.registry.signature import Feature
 from quarterdeck.registry.truth import plain
-from quarterdeck.settings import DatasetSettings
+from quarterdeck.settings.making import DatasetSettings
 from quarterdeck.traffic.recording import Ingested
 from quarterdeck.workspace import Workspace
 

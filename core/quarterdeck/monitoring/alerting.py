@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.monitoring.result import Aspect, Result
-from quarterdeck.settings import MonitorSettings
+from quarterdeck.settings.serving import MonitorSettings
 from quarterdeck.workspace import Workspace
 
 ACTIVE = (AlertState.OPEN, AlertState.ACKNOWLEDGED)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from quarterdeck.errors import NotFoundError
-from quarterdeck.settings import MonitorSettings
+from quarterdeck.settings.serving import MonitorSettings
 from quarterdeck.workspace import Workspace
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from sqlmodel import Session, select
 
 from quarterdeck.pipelines.schedule import Misfire, Overlap, Schedule, Target
-from quarterdeck.settings import ScheduleSettings, Settings
+from quarterdeck.settings import Settings
+from quarterdeck.settings.making import ScheduleSettings
 from quarterdeck.workspace import Workspace
 
 MONITOR_PREFIX = "monitor:"

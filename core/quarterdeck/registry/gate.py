@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from quarterdeck.registry.version import GateVerdict
-from quarterdeck.settings import Bound
+from quarterdeck.settings.making import Bound
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 
 from quarterdeck.errors import UsageError
-from quarterdeck.settings import GatewaySettings
+from quarterdeck.settings.host import GatewaySettings
 
 
 def check_certificate(root: Path, settings: GatewaySettings) -> None:

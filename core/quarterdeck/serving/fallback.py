@@ -21,7 +21,7 @@ from quarterdeck.registry.values import shown
 from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.serving.routing import ActiveRoute
 from quarterdeck.serving.runtime import Answer, Answering, Runtime
-from quarterdeck.settings import DeploymentSettings
+from quarterdeck.settings.serving import DeploymentSettings
 from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.workspace import Workspace
 

@@ -15,7 +15,7 @@ from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.registry.values import OF_TYPE
 from quarterdeck.registry.version import ModelVersion
 from quarterdeck.serving.columns import BadInput, Column, event_time, row_key
-from quarterdeck.settings import ColumnSettings, DeploymentSettings
+from quarterdeck.settings.serving import ColumnSettings, DeploymentSettings
 
 SIMILAR = 0.75
 """How alike two names are, from 0 to 1, when one is taken for a misspelling of the other."""

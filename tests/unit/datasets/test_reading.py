@@ -12,7 +12,7 @@ import pytest
 from quarterdeck.datasets.ingestion import read_table
 from quarterdeck.datasets.reading import read_bytes
 from quarterdeck.errors import DataError, SettingsError
-from quarterdeck.settings import DatasetSettings
+from quarterdeck.settings.making import DatasetSettings
 
 PLAIN = DatasetSettings()
 

@@ -9,7 +9,7 @@ import pytest
 from quarterdeck.datasets.profile import profile_frame
 from quarterdeck.datasets.schema import infer_schema
 from quarterdeck.errors import SettingsError
-from quarterdeck.settings import DatasetSettings
+from quarterdeck.settings.making import DatasetSettings
 
 FRAME = pd.DataFrame(
     {

@@ -10,7 +10,8 @@ import pytest
 
 from quarterdeck.deployments.adoption import adopt
 from quarterdeck.errors import ReadOnlyError
-from quarterdeck.settings import WorkspaceSettings, load_settings
+from quarterdeck.settings import load_settings
+from quarterdeck.settings.host import WorkspaceSettings
 from quarterdeck.workspace import Workspace
 
 

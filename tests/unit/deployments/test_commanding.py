@@ -20,7 +20,7 @@ from quarterdeck.errors import NotFoundError, QuarterdeckError, RefusedError, Us
 from quarterdeck.registry.version import Format
 from quarterdeck.runner.job import Job, JobKind
 from quarterdeck.runner.reactions import _command_rollback
-from quarterdeck.settings import DeploymentSettings
+from quarterdeck.settings.serving import DeploymentSettings
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeFetcher
 from tests.unit.deployments.factories import add_version, advance

@@ -20,7 +20,7 @@ from quarterdeck.deployments.deployment import ServedBy
 from quarterdeck.deployments.rollout import deploy, roll_back
 from quarterdeck.deployments.scoring import score, score_again, score_scheduled
 from quarterdeck.errors import ConflictError, DataError, NotFoundError, ReadOnlyError, RefusedError, UsageError
-from quarterdeck.settings import WorkspaceSettings
+from quarterdeck.settings.host import WorkspaceSettings
 from quarterdeck.traffic.queries import recent, requests_by_revision, totals
 from quarterdeck.workspace import Workspace
 from tests.gateways import add_classifier, add_regressor, training_frame

@@ -6,7 +6,7 @@ import pytest
 
 from quarterdeck.registry.gate import judge
 from quarterdeck.registry.version import GateVerdict
-from quarterdeck.settings import Bound
+from quarterdeck.settings.making import Bound
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from quarterdeck.runner import admission, control, lease, queries, queue
 from quarterdeck.runner.job import Job, JobKind, JobState
 from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import Terms
-from quarterdeck.settings import DiskSettings, Settings
+from quarterdeck.settings import Settings
+from quarterdeck.settings.host import DiskSettings
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock
 

@@ -21,7 +21,9 @@ from quarterdeck.runner import lease, queue, worker
 from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
 from quarterdeck.runner.queue import Work
 from quarterdeck.runner.reactions import react
-from quarterdeck.settings import ModelSettings, NotificationSettings, Settings
+from quarterdeck.settings import Settings
+from quarterdeck.settings.host import NotificationSettings
+from quarterdeck.settings.making import ModelSettings
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeNotifier
 from tests.gateways import add_classifier

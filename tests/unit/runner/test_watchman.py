@@ -11,7 +11,8 @@ import pytest
 from quarterdeck import events
 from quarterdeck.disk import Reserve
 from quarterdeck.runner.watchman import DiskWatch, SignOfLife
-from quarterdeck.settings import DiskSettings, RunnerSettings, Settings
+from quarterdeck.settings import Settings
+from quarterdeck.settings.host import DiskSettings, RunnerSettings
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeNotifier
 from tests.waiting import wait_for

@@ -19,7 +19,7 @@ from quarterdeck.serving.metrics import Metrics
 from quarterdeck.serving.recorder import Recorder
 from quarterdeck.serving.routing import RouteTable
 from quarterdeck.serving.runtime import Runtime
-from quarterdeck.settings import DeploymentSettings
+from quarterdeck.settings.serving import DeploymentSettings
 from quarterdeck.workspace import Workspace
 from tests.gateways import add_classifier, add_linear, infer_body
 

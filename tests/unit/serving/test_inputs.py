@@ -12,7 +12,7 @@ from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.registry.version import Format, GateVerdict, ModelVersion, Task
 from quarterdeck.serving.columns import BadInput
 from quarterdeck.serving.inputs import Inputs, Taken
-from quarterdeck.settings import DeploymentSettings
+from quarterdeck.settings.serving import DeploymentSettings
 
 SIGNATURE = Signature(
     (
