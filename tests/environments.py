@@ -27,6 +27,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "flask": ("flask==3.1.2",),
     "tritonclient": ("tritonclient[http]==2.73.0", "numpy==2.4.6"),
     "kserve": ("kserve==0.21.0", "numpy==2.4.6"),
+    "schemathesis": ("schemathesis==4.32.5",),
 }
 """What is installed in each, beside what that needs itself."""
 MADE_SECONDS = 600

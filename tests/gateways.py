@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,16 +148,27 @@ class GatewayProcess:
 
 @contextmanager
 def running_gateway(
-    root: Path, *, slot: int = 0, listening: socket.socket | None = None, tls: ssl.SSLContext | None = None
+    root: Path,
+    *,
+    slot: int = 0,
+    listening: socket.socket | None = None,
+    tls: ssl.SSLContext | None = None,
+    log: Path | None = None,
 ) -> Iterator[GatewayProcess]:
-    """A gateway worker on a free port, ended with the block. `tls`: whom to trust, where it speaks HTTPS."""
+    """A gateway worker on a free port, ended with the block.
+
+    `tls`: whom to trust, where it speaks HTTPS; `log`: gets what it says, instead of the test's own output.
+    """
     own = listening or free_socket()
     port = own.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-c", STARTER, str(root), str(slot), str(own.fileno())],
-        pass_fds=[own.fileno()],
-        env={**os.environ, "PYTHONWARNINGS": "default"},
-    )
+    with nullcontext() if log is None else log.open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-c", STARTER, str(root), str(slot), str(own.fileno())],
+            pass_fds=[own.fileno()],
+            env={**os.environ, "PYTHONWARNINGS": "default"},
+            stdout=said,
+            stderr=said,
+        )
     if listening is None:
         own.close()
     scheme = "http" if tls is None else "https"

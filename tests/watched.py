@@ -17,7 +17,8 @@ from quarterdeck.registry.registration import Candidate, register
 from quarterdeck.registry.version import Format, Task
 from quarterdeck.settings import Settings
 from quarterdeck.settings.serving import MonitorSettings
-from quarterdeck.traffic.recording import add_labels, record
+from quarterdeck.traffic.labelling import add_labels
+from quarterdeck.traffic.recording import record
 from quarterdeck.workspace import Workspace
 
 START = datetime(2026, 1, 5, tzinfo=UTC)

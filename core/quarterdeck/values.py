@@ -1,10 +1,10 @@
-"""How people write names, durations and sizes, and the types that read them."""
+"""How people write names, durations, sizes and classes, and the types that read them."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -33,6 +33,13 @@ def parse_size(value: object) -> object:
     return int(
         float(number) * (1024 if binary else 1000) ** " kMGT".index(unit.lower() if unit == "K" else unit or " ")
     )
+
+
+def plain(value: Any) -> str:
+    """A class as text, so that 1, 1.0 and "1" from different systems are the same class."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
 
 
 def positive(value: timedelta) -> timedelta:

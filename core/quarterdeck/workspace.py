@@ -65,12 +65,20 @@ class Workspace:
             ReadOnlyError: the workspace is read-only.
             BusyError: another process holds the write lock.
         """
+        self.refuse_if_read_only(verb)
+        with self.state.write(verb) as tx:
+            yield tx
+
+    def refuse_if_read_only(self, verb: str) -> None:
+        """What `change` does first: for verbs that write elsewhere, or would work long before they write.
+
+        Raises:
+            ReadOnlyError: the workspace is read-only.
+        """
         if self.settings.workspace.read_only:
             raise ReadOnlyError(
                 f"{self.settings_file} says read_only = true, so `{verb}` is refused. Set it to false to write."
             )
-        with self.state.write(verb) as tx:
-            yield tx
 
     def record(
         self,

@@ -69,7 +69,7 @@ def test_a_skops_file_is_served_watched_and_labelled(deck: Deck, receiver: Recei
     labels = tmp_path / "labels.csv"
     ids = [f"{answer['id']}:{row}" for row in range(ROWS)]
     pd.DataFrame({"id": ids, "label": with_truth(rows(3))["fraud"]}).to_csv(labels, index=False)
-    assert deck.json("label", "add", "risk", str(labels))["labels"] == ROWS
+    assert deck.json("label", "add", "risk", str(labels))["accepted"] == ROWS
     assert read_window(deck.workspace, "risk", START - DAY, START).labelled == ROWS
 
 
@@ -119,5 +119,5 @@ def test_a_model_served_elsewhere_is_watched(deck: Deck, receiver: Receiver, tmp
 
     labels = tmp_path / "labels.csv"
     pd.DataFrame({"id": [f"http-0-{i}" for i in range(ROWS)], "label": 1}).to_csv(labels, index=False)
-    assert deck.json("label", "add", "outside", str(labels))["labels"] == ROWS
+    assert deck.json("label", "add", "outside", str(labels))["accepted"] == ROWS
     assert read_window(deck.workspace, "outside", START, START + DAY).labelled == ROWS

@@ -17,7 +17,8 @@ from quarterdeck.registry.registration import Candidate, register
 from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.registry.version import Format, Task
 from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
-from quarterdeck.traffic.recording import add_labels, record
+from quarterdeck.traffic.labelling import add_labels
+from quarterdeck.traffic.recording import record
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock
 

@@ -13,8 +13,9 @@ from quarterdeck.deployments import explaining
 from quarterdeck.deployments.deployment import Deployment, ServedBy
 from quarterdeck.deployments.rollout import deploy
 from quarterdeck.registry.version import ModelVersion
+from quarterdeck.traffic.labelling import add_labels
 from quarterdeck.traffic.queries import Sought
-from quarterdeck.traffic.recording import add_labels, record, record_unanswered
+from quarterdeck.traffic.recording import record, record_unanswered
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.formatting import clean
 from quarterdeck_console.messages import StateChanged
@@ -307,7 +308,8 @@ def test_what_is_served_otherwise_says_by_whom_and_lists_by_version_where_no_rev
     shown = pane.detail(seeded, row).plain
     assert words_ in shown
     behind = served_by is ServedBy.PROCESS
-    assert ("Gateway workers" in shown) == ("answers at" in shown) == behind
+    assert ("Gateway workers" in shown) == behind
+    assert ("answers at" in shown) == (served_by is not ServedBy.BATCH)
     revisions = pane.enter(row)
     newest = revisions.enter(revisions.read(seeded, 10)[0])
     assert isinstance(newest, PredictionsPane)

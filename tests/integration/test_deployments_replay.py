@@ -19,7 +19,8 @@ from quarterdeck.deployments.rollout import deploy
 from quarterdeck.errors import FencedError, NotFoundError, SettingsError, UsageError
 from quarterdeck.events import after, verify
 from quarterdeck.registry.version import find_version
-from quarterdeck.traffic.recording import add_labels, record
+from quarterdeck.traffic.labelling import add_labels
+from quarterdeck.traffic.recording import record
 from quarterdeck.workspace import Workspace
 from tests.fakes import fake_ports
 from tests.gateways import NUMBERS, add_classifier, pipeline, training_frame

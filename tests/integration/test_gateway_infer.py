@@ -188,7 +188,7 @@ def test_labels_are_attached_by_id_or_key_and_a_bad_one_takes_none(
 ) -> None:
     good = {"reference": "rec:0", "value": "yes", "labelled_at": "2026-04-01T00:00:00Z"}
     response = post(gateway, "fraud/labels", {"labels": [good, {"reference": "p9", "value": "no"}]})
-    assert (response.status_code, response.json()) == (200, {"accepted": 2})
+    assert (response.status_code, response.json()) == (200, {"accepted": 2, "duplicates": 0, "contradicting": 0})
     bad = post(gateway, "fraud/labels", {"labels": [{"reference": "x1", "value": "no"}, {"reference": "x2"}]})
     assert bad.status_code == 400
     assert "Label 2 for 'fraud' has no 'value'" in bad.json()["error"]

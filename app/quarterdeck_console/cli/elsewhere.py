@@ -192,5 +192,10 @@ def add_labels(
     from quarterdeck.deployments.reporting import label_table
 
     with opened() as workspace:
-        count = label_table(workspace, name, source, reference=reference, value=value, time=time)
-    emit({"labels": count}, f"{count:,} labels added.", as_data=as_data)
+        taken = label_table(workspace, name, source, reference=reference, value=value, time=time)
+    said = f"{taken.accepted:,} labels added."
+    if taken.duplicates:
+        said += f" {taken.duplicates:,} were known already."
+    if taken.contradicting:
+        said += f" {taken.contradicting:,} contradict what was known: the truth that became known later holds."
+    emit(taken, said, as_data=as_data)

@@ -65,13 +65,15 @@ def described(
 ) -> Text:
     """Everything about one prediction; with its explanation, or with what is to be said in its place."""
     from quarterdeck.deployments.inspection import inspect
+    from quarterdeck.traffic.labelling import contradictions
 
     found = inspect(workspace, deployment, row)
     page = Page().title(number(row.prediction), _answered_by(found))
     if row.probabilities:
         pairs = zip(found.classes or (), row.probabilities, strict=False)
         page.field("probability", "   ".join(f"{clean(name)} {number(share)}" for name, share in pairs))
-    page.field("label", number(row.label) or "not known yet").field("id", row.id).field("key", row.key)
+    page.field("label", _label(row.label, contradictions(workspace, deployment, row.id, row.key)))
+    page.field("id", row.id).field("key", row.key)
     page.field("received", moment(row.received_at)).field("event time", day(row.event_time))
     page.field("latency", f"{row.latency_ms:.2f} ms" if row.latency_ms else "not known")
     if row.probe:
@@ -90,6 +92,12 @@ def described(
         _inputs(page, [by_name[one.feature] for one in told.influences], told.influences)
         _told(page, explained)
     return page.text
+
+
+def _label(label: Any, contradictions: int) -> str:
+    if label is None:
+        return "not known yet"
+    return number(label) + (f", disputed ({contradictions} of another value)" if contradictions else "")
 
 
 def _answered_by(found: Inspection) -> str:

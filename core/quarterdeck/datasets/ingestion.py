@@ -15,7 +15,7 @@ from quarterdeck.datasets.frames import store_frame
 from quarterdeck.datasets.reading import read_bytes, read_source, read_table
 from quarterdeck.datasets.schema import infer_schema
 from quarterdeck.datasets.version import DatasetVersion
-from quarterdeck.errors import ReadOnlyError, UsageError
+from quarterdeck.errors import UsageError
 from quarterdeck.settings.making import DatasetSettings
 from quarterdeck.values import check_name
 from quarterdeck.workspace import Workspace
@@ -50,9 +50,7 @@ def add(workspace: Workspace, name: str, source: Path, *, actor: str | None = No
         check_name(name)
     except ValueError as error:
         raise UsageError(f"{error}.") from error
-    if workspace.settings.workspace.read_only:
-        # `change` would say so too, but only after the whole file has been read and stored.
-        raise ReadOnlyError
+    workspace.refuse_if_read_only("data add")
     settings = workspace.settings.dataset(name)
     content = read_source(source)
     digest, reading = hashlib.sha256(content).hexdigest(), _reading_digest(settings)

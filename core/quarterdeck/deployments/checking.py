@@ -10,10 +10,10 @@ from typing import Any
 
 from quarterdeck.errors import DataError
 from quarterdeck.registry.signature import Feature, FeatureType, Signature
-from quarterdeck.registry.truth import plain
 from quarterdeck.registry.values import OF_TYPE, shown
 from quarterdeck.registry.version import Task
 from quarterdeck.traffic.moments import moment
+from quarterdeck.values import plain
 
 _TAKES: dict[FeatureType, str] = {
     "number": "a number",

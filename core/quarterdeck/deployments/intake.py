@@ -16,8 +16,9 @@ from quarterdeck.errors import DataError, RefusedError, UsageError
 from quarterdeck.registry.model import find_model
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import ModelVersion, Task, find_version
+from quarterdeck.traffic.labelling import Labelled, add_labels
 from quarterdeck.traffic.recorded import recorded
-from quarterdeck.traffic.recording import Ingested, add_labels, add_predictions
+from quarterdeck.traffic.recording import Ingested, add_predictions
 from quarterdeck.workspace import Workspace
 
 # What SQLite and JSON refuse to hold, such as half of a surrogate pair.
@@ -102,8 +103,8 @@ def _witness(
         witness(workspace, name, seen)
 
 
-def take_labels(workspace: Workspace, name: str, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Attach labels to predictions by id or by key; return how many. A label may come before its prediction.
+def take_labels(workspace: Workspace, name: str, rows: Sequence[Mapping[str, Any]]) -> Labelled:
+    """Attach labels to predictions by id or by key. A label may come before its prediction.
 
     Raises:
         NotFoundError: there is no such deployment.

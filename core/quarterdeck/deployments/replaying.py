@@ -16,9 +16,10 @@ from quarterdeck.deployments.replay import Replay
 from quarterdeck.deployments.revision import find_revision
 from quarterdeck.errors import NotFoundError, QuarterdeckError, RefusedError, UsageError
 from quarterdeck.registry.signature import Signature
-from quarterdeck.registry.truth import default_metric, plain, truth_and_score
+from quarterdeck.registry.truth import default_metric, truth_and_score
 from quarterdeck.registry.version import ModelVersion, Task, find_version
 from quarterdeck.traffic.window import WindowRows, newest_window
+from quarterdeck.values import plain
 from quarterdeck.workspace import Workspace
 
 if TYPE_CHECKING:

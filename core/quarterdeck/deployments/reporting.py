@@ -11,9 +11,10 @@ from quarterdeck.deployments.deployment import find_deployment
 from quarterdeck.deployments.intake import reporting_version, take_labels, take_predictions
 from quarterdeck.errors import DataError
 from quarterdeck.registry.signature import Feature
-from quarterdeck.registry.truth import plain
 from quarterdeck.settings.making import DatasetSettings
+from quarterdeck.traffic.labelling import Labelled
 from quarterdeck.traffic.recording import Ingested
+from quarterdeck.values import plain
 from quarterdeck.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def label_table(
     reference: str = "id",
     value: str = "label",
     time: str | None = None,
-) -> int:
-    """Take the labels of a table; return how many.
+) -> Labelled:
+    """Take the labels of a table.
 
     Raises:
         NotFoundError: there is no such deployment.

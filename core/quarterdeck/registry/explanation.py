@@ -12,8 +12,8 @@ from quarterdeck.registry.answers import Predictions
 from quarterdeck.registry.inputs import as_inputs, inputs_frame
 from quarterdeck.registry.predictor import Predictor
 from quarterdeck.registry.signature import Signature
-from quarterdeck.registry.truth import plain
 from quarterdeck.registry.version import Task
+from quarterdeck.values import plain
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import Task
+from quarterdeck.values import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,13 +19,6 @@ def default_metric(task: Task, signature: Signature) -> str:
     if task is Task.REGRESSION:
         return "rmse"
     return "roc_auc" if signature.positive is not None else "f1"
-
-
-def plain(value: Any) -> str:
-    """A class as text, so that 1, 1.0 and "1" from different systems are the same class."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value)
 
 
 def truth_and_score(

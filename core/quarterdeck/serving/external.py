@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -39,7 +40,7 @@ def take_predictions(workspace: Workspace, deployment: str, body: bytes) -> dict
     # Before the body: that it does not fit is no news to somebody who asks at the wrong place.
     intake.refuse_unless_external(workspace, deployment)
     taken = intake.take_predictions(workspace, deployment, decode(_predictions, body).predictions)
-    return {"accepted": taken.accepted, "duplicates": taken.duplicates}
+    return asdict(taken)
 
 
 def take_labels(workspace: Workspace, deployment: str, body: bytes) -> dict[str, int]:
@@ -51,4 +52,4 @@ def take_labels(workspace: Workspace, deployment: str, body: bytes) -> dict[str,
     """
     with workspace.state.read() as tx:
         find_deployment(tx, deployment)
-    return {"accepted": intake.take_labels(workspace, deployment, decode(_labels, body).labels)}
+    return asdict(intake.take_labels(workspace, deployment, decode(_labels, body).labels))

@@ -23,3 +23,5 @@ class Label(TrafficEntity, table=True):
     labelled_at: datetime = Field(sa_column=time_column(required=True))
     """When the truth became known."""
     received_at: datetime = Field(sa_column=time_column(required=True))
+    contradictions: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How often another value was given for this reference than the one that held."""

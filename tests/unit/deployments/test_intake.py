@@ -18,6 +18,7 @@ from quarterdeck.errors import DataError, NotFoundError, RefusedError
 from quarterdeck.events import after
 from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.registry.version import Format, Task, find_version
+from quarterdeck.traffic.labelling import Labelled
 from quarterdeck.traffic.queries import recent, totals
 from quarterdeck.workspace import Workspace
 from tests.unit.deployments.factories import add_version
@@ -97,12 +98,13 @@ def test_a_regressor_answers_numbers_and_its_truth_is_one(workspace: Workspace) 
     with pytest.raises(DataError, match=r"Label 2 for 'flats': 'value' takes a number.* not 'n/a'"):
         take_labels(workspace, "flats", [{"reference": "a", "value": 1}, {"reference": "b", "value": "n/a"}])
     assert take_predictions(workspace, "flats", [{**GOOD, "prediction": 412.5}]).accepted == 1
-    assert take_labels(workspace, "flats", [{"reference": "a", "value": 400}]) == 1
+    assert take_labels(workspace, "flats", [{"reference": "a", "value": 400}]).accepted == 1
 
 
 def test_a_label_of_two_classes_is_one_of_them_however_it_is_written(workspace: Workspace) -> None:
     elsewhere(workspace)
-    assert take_labels(workspace, "flats", [{"reference": "a", "value": value} for value in (0, 1.0, "1")]) == 3
+    taken = take_labels(workspace, "flats", [{"reference": "a", "value": value} for value in (1, 1.0, "1", 0)])
+    assert taken == Labelled(accepted=1, duplicates=2, contradicting=1)
     for value in ("n/a", True, [1]):
         with pytest.raises(DataError, match="Label 1 for 'flats': 'value' takes"):
             take_labels(workspace, "flats", [{"reference": "a", "value": value}])

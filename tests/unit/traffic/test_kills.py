@@ -14,8 +14,9 @@ import pytest
 from quarterdeck import bootstrap
 from quarterdeck.traffic import batches, compaction, segments
 from quarterdeck.traffic.compaction import compact
+from quarterdeck.traffic.labelling import add_labels
 from quarterdeck.traffic.queries import totals
-from quarterdeck.traffic.recording import add_labels, record
+from quarterdeck.traffic.recording import record
 from quarterdeck.traffic.retention import retain
 from quarterdeck.traffic.window import read_window
 from quarterdeck.workspace import Workspace

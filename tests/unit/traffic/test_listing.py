@@ -10,8 +10,9 @@ import pytest
 from quarterdeck.errors import NotFoundError
 from quarterdeck.traffic import compaction, parquet
 from quarterdeck.traffic.compaction import compact
+from quarterdeck.traffic.labelling import add_labels
 from quarterdeck.traffic.queries import Sought, prediction, recent, requests_by_revision, traffic
-from quarterdeck.traffic.recording import add_labels, record, record_unanswered
+from quarterdeck.traffic.recording import record, record_unanswered
 from quarterdeck.workspace import Workspace
 from tests.unit.traffic.stories import HOUR, START, set_clock
 from tests.unit.traffic.stories import prediction as made

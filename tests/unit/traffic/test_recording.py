@@ -11,10 +11,12 @@ import pytest
 
 from quarterdeck.errors import DataError, ReadOnlyError
 from quarterdeck.settings import Settings
+from quarterdeck.traffic.labelling import Labelled, add_labels, contradictions
 from quarterdeck.traffic.queries import recent, requests_by_revision, served_at_least, sparkline, totals, traffic
-from quarterdeck.traffic.recording import add_labels, add_predictions, record, record_unrecorded
+from quarterdeck.traffic.recording import add_predictions, record, record_unrecorded
 from quarterdeck.traffic.window import first_event, label_coverage, newest_window, read_window, watermark
 from quarterdeck.workspace import Workspace
+from tests.fakes import FakeClock
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -73,18 +75,45 @@ def test_a_window_of_one_version_holds_that_version_only(workspace: Workspace) -
 def test_a_label_finds_its_prediction_by_id_or_by_key(workspace: Workspace) -> None:
     record(workspace, [prediction(0), prediction(1, key="order-7"), prediction(2)])
     labels = [{"reference": "p0", "value": 1}, {"reference": "order-7", "value": 0}]
-    assert add_labels(workspace, "payments", labels) == 2
+    assert add_labels(workspace, "payments", labels).accepted == 2
     rows = read_window(workspace, "payments", START, START + timedelta(days=1))
     assert (rows.labels, rows.labelled) == ([1, 0, None], 2)
     assert label_coverage(workspace, "payments", START, START + timedelta(days=1)) == (3, 2)
 
 
-def test_a_later_label_replaces_the_earlier_one(workspace: Workspace) -> None:
+def test_of_two_labels_that_contradict_the_one_known_later_holds_and_both_are_counted(workspace: Workspace) -> None:
+    record(workspace, [prediction(0, key="order-7")])
+
+    def say(value: object, at: datetime | None = None, reference: str = "p0") -> Labelled:
+        return add_labels(workspace, "payments", [{"reference": reference, "value": value, "labelled_at": at}])
+
+    def known() -> tuple[Any, int]:
+        (label,) = read_window(workspace, "payments", START, START + timedelta(days=1)).labels
+        return label, contradictions(workspace, "payments", "p0", "order-7")
+
+    assert (say(1, START), known()) == (Labelled(1, 0, 0), (1, 0))
+    assert (say("1", START + timedelta(days=1)), known()) == (Labelled(0, 1, 0), (1, 0))
+    assert (say(0, START + timedelta(days=1)), known()) == (Labelled(0, 0, 1), (0, 1))
+    assert (say(1, START + timedelta(hours=1)), known()) == (Labelled(0, 0, 1), (0, 2))
+    assert (say(1, START + timedelta(days=1)), known()) == (Labelled(0, 0, 1), (1, 3))
+    assert (say(0, reference="order-7"), known()) == (Labelled(1, 0, 0), (1, 3))  # The id goes before the key.
+    assert totals(workspace).labels == 2
+
+
+def test_labels_of_one_batch_are_taken_in_their_order(workspace: Workspace) -> None:
+    record(workspace, [prediction(0), prediction(1)])
+    labels = [{"reference": "p0", "value": value} for value in (1, 1, 0)] + [{"reference": "p1", "value": 1}]
+    assert add_labels(workspace, "payments", labels) == Labelled(accepted=2, duplicates=1, contradicting=1)
+    assert read_window(workspace, "payments", START, START + timedelta(days=1)).labels == [0, 1]
+
+
+def test_a_label_that_comes_a_month_later_finds_its_prediction(workspace: Workspace) -> None:
     record(workspace, [prediction(0)])
-    add_labels(workspace, "payments", [{"reference": "p0", "value": 1}])
-    add_labels(workspace, "payments", [{"reference": "p0", "value": 0}])
-    assert read_window(workspace, "payments", START, START + timedelta(days=1)).labels == [0]
-    assert totals(workspace).labels == 1
+    late = START + timedelta(days=30)
+    labels = [{"reference": "p0", "value": 1, "labelled_at": late}]
+    later = dataclasses.replace(workspace, ports=dataclasses.replace(workspace.ports, clock=FakeClock(late)))
+    assert add_labels(later, "payments", labels).accepted == 1
+    assert read_window(workspace, "payments", START, START + timedelta(days=1)).labels == [1]
 
 
 def test_the_newest_window_prefers_rows_with_labels(workspace: Workspace) -> None:

@@ -10,8 +10,9 @@ from sqlmodel import Session
 
 from quarterdeck.traffic import batches, retention, segments
 from quarterdeck.traffic.compaction import compact
+from quarterdeck.traffic.labelling import add_labels
 from quarterdeck.traffic.queries import totals
-from quarterdeck.traffic.recording import add_labels, record, record_unanswered, record_unrecorded
+from quarterdeck.traffic.recording import record, record_unanswered, record_unrecorded
 from quarterdeck.traffic.retention import retain, used_bytes
 from quarterdeck.traffic.window import first_event, read_window
 from quarterdeck.workspace import Workspace

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from quarterdeck.errors import ArtifactError
 from quarterdeck.traffic import compaction, segments
 from quarterdeck.traffic.compaction import compact
-from quarterdeck.traffic.recording import add_labels, record
+from quarterdeck.traffic.labelling import add_labels
+from quarterdeck.traffic.recording import record
 from quarterdeck.traffic.window import newest_window, read_window
 from quarterdeck.workspace import Workspace
 from tests.unit.traffic.stories import HOUR, START, all_reads, forget_everything, held, prediction, set_clock
