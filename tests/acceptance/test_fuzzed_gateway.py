@@ -9,7 +9,7 @@ import random
 import resource
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,11 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(420)
 CROWD, SLOW, BROKEN = 1_000, 100, 400
+ENDLESS_BYTES = 256 << 20
 PATIENCE = 60.0
-GROWTH_BYTES = 16 << 20
-"""What a round may add to a worker that has been through three of them: an allocator grows in such steps."""
+ROUNDS = 4
+GROWTH_BYTES = 1 << 20
+"""What that many rounds may add to a worker that has been through three: 200 bytes for each request."""
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 GOOD = json.dumps(infer_body(2)).encode()
 
@@ -98,7 +100,6 @@ def test_schemathesis_finds_nothing_against_the_gateways_own_document(fuzzed: Fu
         command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env={**os.environ, "DO_NOT_TRACK": "1"}
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-    assert "/v2/models/fraud/infer" in done.stdout or "passed" in done.stdout
 
 
 def test_no_bytes_break_it_or_bring_up_a_traceback(fuzzed: Fuzzed) -> None:
@@ -126,43 +127,41 @@ def test_slow_clients_and_crowds_hold_up_nobody_else(fuzzed: Fuzzed) -> None:
 
 
 def test_heads_and_bodies_without_end_are_refused(fuzzed: Fuzzed) -> None:
-    limit = 64 << 20
-    endless: list[Callable[[], Iterator[bytes]]] = [
-        lambda: endlessly(b"GET /v2/health/live HTTP/1.1\r\nx: ", limit),
-        lambda: endlessly(b"GET /" + b"v" * 1000, limit),
-        lambda: endlessly(b"GET /v2/health/live HTTP/1.1\r\n", limit, b"x: y\r\n" * 200),
-        lambda: endlessly(
-            b"POST /v2/models/fraud/infer HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n",
-            limit,
-            b"400\r\n" + b" " * 1024 + b"\r\n",
-        ),
+    post = b"POST /v2/models/fraud/infer HTTP/1.1\r\nhost: x\r\n"
+    line, chunk = b"x" * 4096, b"4000\r\n" + b" " * 0x4000 + b"\r\n"
+    endless = [
+        (b"GET /v2/health/live HTTP/1.1\r\nx: ", line),
+        (b"GET /", line),
+        (b"GET /v2/health/live HTTP/1.1\r\n", b"x: y\r\n" * 200),
+        (post + b"transfer-encoding: chunked\r\n\r\n", chunk),
+        (post + b"content-length: 999999999999\r\n\r\n", line),
     ]
-    for parts in endless:
+    for start, part in endless:
         with connect(fuzzed.gateway.port) as connection:
-            sent = 0
-            with suppress(BrokenPipeError, ConnectionResetError):
-                for part in parts():
-                    connection.sendall(part)
-                    sent += len(part)
-            assert sent < limit
+            connection.sendall(start)
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):
+                send(connection, part, times=ENDLESS_BYTES // len(part))
         fuzzed.answers()
 
 
 def test_its_memory_does_not_grow_with_what_it_refuses(fuzzed: Fuzzed) -> None:
-    def round_of(seed: int) -> int:
+    def used_after_a_round(seed: int) -> int:
         chance = random.Random(seed)
-        for _ in range(BROKEN):
+        for _ in range(BROKEN // 2):
             tell(fuzzed.gateway.port, broken(chance))
         with ExitStack() as stack:
             for _ in range(CROWD):
                 stack.enter_context(connect(fuzzed.gateway.port)).sendall(b"POST /v2/models/fraud/infer HTTP/1.1\r\n")
-        for _ in range(BROKEN):
+        for _ in range(BROKEN // 2):
             fuzzed.gateway.client.post("/v2/models/fraud/infer", content=GOOD[: chance.randrange(len(GOOD))])
         return fuzzed.memory()
 
     for seed in range(3):
-        settled = round_of(seed)
-    assert round_of(3) - settled < GROWTH_BYTES
+        used_after_a_round(seed)
+    # The least of several: a large buffer that is given back a moment later is no leak.
+    before = min(used_after_a_round(seed) for seed in range(3, 3 + ROUNDS))
+    after = min(used_after_a_round(seed) for seed in range(3 + ROUNDS, 3 + 2 * ROUNDS))
+    assert after - before < GROWTH_BYTES
 
 
 def connect(port: int) -> socket.socket:
@@ -181,15 +180,14 @@ def tell(port: int, message: bytes) -> bytes:
     return b""
 
 
+def send(connection: socket.socket, part: bytes, *, times: int) -> None:
+    for _ in range(times):
+        connection.sendall(part)
+
+
 def request(body: bytes, path: str = "/v2/models/fraud/infer", *headers: str) -> bytes:
     head = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", *headers]
     return "\r\n".join([*head, "", ""]).encode() + body
-
-
-def endlessly(start: bytes, limit: int, part: bytes = b"x" * 4096) -> Iterator[bytes]:
-    yield start
-    for _ in range(limit // len(part) + 1):
-        yield part
 
 
 def broken(chance: random.Random) -> bytes:
@@ -215,9 +213,9 @@ def broken(chance: random.Random) -> bytes:
             return request(chance.choice([packed, damaged(chance, packed)]), path, "content-encoding: gzip")
         case 7:  # JSON, but of another kind.
             value: object = chance.choice([None, [], "x", 1e308, {"inputs": {}}, {"inputs": [[]]}, {"instances": 3}])
-            for _ in range(chance.choice([0, 3, 2000])):
-                value = [value]
-            return request(json.dumps(value).encode(), path, "content-type: application/json")
+            deep = chance.choice([0, 3, 100_000])
+            body = b"[" * deep + json.dumps(value).encode() + b"]" * deep
+            return request(body, path, "content-type: application/json")
         case _:  # Another kind of body.
             kind = chance.choice(["text/csv", "application/xml", "multipart/form-data", "x" * 500, ""])
             return request(damaged(chance, b"a,b\n1,2\n" * 20), path, f"content-type: {kind}")

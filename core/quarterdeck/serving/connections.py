@@ -17,6 +17,9 @@ REQUEST_SECONDS = 30.0
 """From the first byte of a request, or from the connection, to the last byte of its body."""
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may be idle between two requests: longer than proxies keep theirs."""
+UNREAD_BYTES = 32 * 1024 * 1024
+"""How much of a body is still taken, and forgotten, once it was answered: a client that sends it all before it reads
+gets its answer that way."""
 MOST_FILES = 65_536
 SPARE_FILES = 128
 """Descriptors for databases, models and logs, which connections may not take."""
@@ -41,6 +44,7 @@ class Connection(HttpToolsProtocol):
     request_seconds = REQUEST_SECONDS
     _timer: TimerHandle | None = None
     _head_bytes = 0
+    _unread_bytes = 0
     _in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -58,6 +62,11 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return  # Refused; what was on its way is of no use.
         super().data_received(data)
+        cycle: RequestResponseCycle | None = self.cycle
+        if self._timer is not None and cycle is not None and cycle.response_complete and not self._in_head:
+            self._unread_bytes += len(data)
+            if self._unread_bytes > UNREAD_BYTES:
+                self.transport.close()
         if self._in_head and self.parser is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
@@ -77,7 +86,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _begin(self) -> None:
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._unread_bytes = True, 0, 0
         self._timer = self.loop.call_later(self.request_seconds, self._too_slow)
 
     def _stop_timer(self) -> None:
