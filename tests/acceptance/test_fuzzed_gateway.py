@@ -29,8 +29,8 @@ CROWD, SLOW, BROKEN = 1_000, 100, 400
 ENDLESS_BYTES = 256 << 20
 PATIENCE = 60.0
 ROUNDS = 4
-GROWTH_BYTES = 1 << 20
-"""What that many rounds may add to a worker that has been through three: 200 bytes for each request."""
+GROWTH_BYTES = 4 << 20
+"""What that many rounds may add to a worker that has been through three: a kilobyte for each connection."""
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 GOOD = json.dumps(infer_body(2)).encode()
 
