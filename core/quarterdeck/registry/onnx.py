@@ -54,9 +54,15 @@ class OnnxGraph:
         """All features are columns of one tensor."""
         self.width: int | None = shape[1] if self.joined and isinstance(shape[1], int) else None
         """How many features that tensor has; None where the graph does not say."""
+        self._wanted: list[str] | None = None
         for name, kind in self.inputs:
             if kind not in _NUMBERS and kind != TEXT:
                 raise ArtifactError(f"Input '{name}' of the ONNX model is a {kind}: only plain tensors can be fed.")
+
+    def leave_out_labels(self) -> None:
+        """Ask it for no more outputs than those of floats, if there are any."""
+        floats = [node.name for node in self._session.get_outputs() if _NUMBERS.get(node.type, "")[:3] == "flo"]
+        self._wanted = floats or None
 
     def columns(self, known: Sequence[str]) -> list[str]:
         """For each input, the one of the `known` columns that feeds it: the same name, but for what ONNX forbids.
@@ -113,11 +119,12 @@ class OnnxGraph:
         import numpy as np
 
         try:
-            answers: list[Any] = self._session.run(None, feed)
+            answers: list[Any] = self._session.run(self._wanted, feed)
         except Exception as error:  # as above
             raise DataError(f"The ONNX model cannot take these inputs: {_first_line(error)}") from error
         if any(
-            isinstance(answer, np.ndarray) and answer.dtype.kind == "f" and np.isnan(answer).any() for answer in answers
+            isinstance(answer, np.ndarray) and answer.dtype.kind == "f" and np.count_nonzero(np.isnan(answer))
+            for answer in answers
         ):
             # A graph without an imputer lets a missing value through, and its answer would be a guess.
             raise DataError("The ONNX model has no answer to these inputs (NaN): most likely a missing value.")
@@ -136,7 +143,10 @@ class OnnxPredictor(Predictor):
         self._graph = OnnxGraph(content)
         self._names = signature.names
         self._labels_from_probabilities = labels_from_probabilities
+        if labels_from_probabilities:
+            self._graph.leave_out_labels()
         self._classes = signature.classes if task is Task.CLASSIFICATION else None
+        self._class_values: NDArray[Any] | None = None if self._classes is None else _array_of(self._classes)
         self._classification = task is Task.CLASSIFICATION
         matched = [] if self._graph.joined else self._graph.columns(signature.names)
         self._positions = [signature.names.index(column) for column in matched]
@@ -155,9 +165,9 @@ class OnnxPredictor(Predictor):
         probabilities = probabilities_in(answers, self._classes)
         labels = None if self._labels_from_probabilities else labels_in(answers)
         if labels is None:
-            if probabilities is None or self._classes is None:
+            if probabilities is None or self._class_values is None:
                 raise ArtifactError("The ONNX model answers neither labels nor a probability for each known class.")
-            labels = np.array(self._classes)[probabilities.argmax(axis=1)]
+            labels = self._class_values[probabilities.argmax(axis=1)]
         return Predictions(labels, probabilities)
 
 
@@ -204,6 +214,12 @@ def _tensor(values: NDArray[Any], kind: str) -> NDArray[Any]:
         return numbers.astype(_NUMBERS[kind])
     texts = ["" if value is None or value != value else str(value) for value in values.flat]
     return np.array(texts, dtype=object).reshape(values.shape)
+
+
+def _array_of(values: Sequence[Any]) -> NDArray[Any]:
+    import numpy as np
+
+    return np.array(values)
 
 
 def _first_line(error: Exception) -> str:

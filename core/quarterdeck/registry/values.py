@@ -54,6 +54,14 @@ OF_TYPE: dict[FeatureType, Callable[[Any], Any]] = {
 }
 """For each type what makes a value that is not missing one of it, or raises ValueError."""
 
+AS_THEY_ARE: dict[FeatureType, frozenset[type]] = {
+    "number": frozenset({float, type(None)}),
+    "integer": frozenset({type(None)}),
+    "text": frozenset({str, type(None)}),
+    "boolean": frozenset({bool, type(None)}),
+}
+"""For each type those of Python whose values are of it in any case, or missing."""
+
 
 def shown(value: Any) -> str:
     """`value` for a message, cut short."""

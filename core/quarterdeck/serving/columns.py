@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from quarterdeck.errors import UsageError
 from quarterdeck.registry.signature import FeatureType
-from quarterdeck.registry.values import LARGEST_INTEGER, OF_TYPE, shown
+from quarterdeck.registry.values import AS_THEY_ARE, LARGEST_INTEGER, OF_TYPE, shown
 from quarterdeck.traffic.moments import moment
 
 INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
@@ -62,6 +62,8 @@ class Column:
         Raises:
             BadInput: one of them is not what it takes; the message names the row.
         """
+        if self.known is None and set(map(type, given)) <= AS_THEY_ARE[self.type]:
+            return list(given)
         of_type, kept = OF_TYPE[self.type], []
         for row, value in enumerate(given):
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -36,6 +36,36 @@ def take_all_descriptors() -> int:
     return max(SPARE_FILES, limit - SPARE_FILES)
 
 
+class Joined(asyncio.Transport):
+    """Sends what is written in one turn of the event loop at once: head and body of a response are one packet then.
+
+    Two would cost a system call more, and wake the client for a head that it can do nothing with.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._send)
+        self._parts.append(bytes(data))
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def _send(self) -> None:
+        if self._parts:
+            parts, self._parts = self._parts, []
+            self._transport.write(b"".join(parts))
+
+
 class Connection(HttpToolsProtocol):
     """Refuses heads that do not end, requests that trickle in, and connections for which there is no descriptor."""
 
@@ -45,14 +75,17 @@ class Connection(HttpToolsProtocol):
     _timer: TimerHandle | None = None
     _head_bytes = 0
     _unread_bytes = 0
-    _in_head = True
+    _arriving = False
+    """A request has begun, and not all of it is there."""
+    _in_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self.transport = Joined(transport, self.loop)
         if len(self.connections) > self.most:
             self._refuse(*_TOO_MANY)
             return
-        self._begin()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -62,8 +95,12 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return  # Refused; what was on its way is of no use.
         super().data_received(data)
+        if not self._arriving:
+            return
+        # Only for what did not come as a whole: most requests do.
+        self._start_timer()
         cycle: RequestResponseCycle | None = self.cycle
-        if self._timer is not None and cycle is not None and cycle.response_complete and not self._in_head:
+        if not self._in_head and cycle is not None and cycle.response_complete:
             self._unread_bytes += len(data)
             if self._unread_bytes > UNREAD_BYTES:
                 self.transport.close()
@@ -74,20 +111,21 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._timer is None:
-            self._begin()
+        self._arriving = self._in_head = True
+        self._head_bytes = self._unread_bytes = 0
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self._arriving = False
         self._stop_timer()
         super().on_message_complete()
 
-    def _begin(self) -> None:
-        self._in_head, self._head_bytes, self._unread_bytes = True, 0, 0
-        self._timer = self.loop.call_later(self.request_seconds, self._too_slow)
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.request_seconds, self._too_slow)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

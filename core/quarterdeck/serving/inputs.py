@@ -47,6 +47,7 @@ class Inputs:
         self.signature = signature
         self.columns = tuple(columns)
         self.names = signature.names
+        self.places = {name: place for place, name in enumerate(signature.names)}
         self.known = frozenset((*signature.names, signature.time, signature.key))
         """Names that a request may use; others are ignored."""
         self.not_numeric = [feature.name for feature in signature.features if feature.kind != "numeric"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
+from random import getrandbits
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 
@@ -178,11 +179,16 @@ def parse(body: bytes, inputs: Inputs, now: datetime, json_length: str | None = 
 
 
 _NO_TAIL = memoryview(b"")
+_LAST_62_BITS = (1 << 62) - 1
 
 
 def new_id() -> str:
-    """An id for a request that came without one."""
-    return uuid4().hex
+    """An id for a request that came without one: a UUID of version 7 (RFC 9562, 5.7) in hexadecimal digits.
+
+    It begins with the time, so that the database puts new predictions beside one another.
+    """
+    moment, chance = time.time_ns() // 1_000_000, getrandbits(74)
+    return f"{moment << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62 | chance & _LAST_62_BITS:032x}"
 
 
 def _request_id(given: str | None) -> str:

@@ -7,7 +7,7 @@ import threading
 import time
 import zlib
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -47,39 +47,28 @@ class Served:
     variant: str = "champion"
     """`fallback` where a column's policy sent the request there."""
 
-    def rows(self, omitted: Collection[str] = ()) -> list[dict[str, Any]]:
-        """The request's rows as predictions; the values of `omitted` columns are left out."""
-        nothing = [None] * self.request.rows
-        columns = self.request.columns
-        kept = [nothing if name in omitted else values for name, values in columns.items()] if omitted else None
-        inputs = zip(*(columns.values() if kept is None else kept), strict=True)
-        probabilities: Sequence[list[float] | None] = self.answer.probabilities or [None] * self.request.rows
-        return [
-            {
-                "deployment": self.deployment,
-                "id": id_,
-                "key": key,
-                "received_at": self.received_at,
-                "event_time": event_time,
-                "revision": self.revision,
-                "version": self.version,
-                "variant": self.variant,
-                "inputs": row,
-                "prediction": value,
-                "probabilities": shares,
-                "latency_us": self.latency_us,
-                "probe": self.probe,
-            }
-            for id_, key, event_time, row, value, shares in zip(
-                self.request.ids,
-                self.request.keys,
-                self.request.event_times,
-                inputs,
-                self.answer.values,
-                probabilities,
-                strict=True,
-            )
-        ]
+    def rows(self, omitted: Collection[str] = ()) -> list[tuple[Any, ...]]:
+        """The request's rows as they are stored; the values of `omitted` columns are left out."""
+        request = self.request
+        columns: Iterable[list[Any]] = request.columns.values()
+        if omitted:
+            nothing = [None] * request.rows
+            columns = [nothing if name in omitted else values for name, values in request.columns.items()]
+        return recording.stored_rows(
+            self.deployment,
+            received_at=self.received_at,
+            revision=self.revision,
+            version=self.version,
+            variant=self.variant,
+            latency_us=self.latency_us,
+            probe=self.probe,
+            ids=request.ids,
+            keys=request.keys,
+            event_times=request.event_times,
+            inputs=zip(*columns, strict=True),
+            predictions=self.answer.values,
+            probabilities=self.answer.probabilities or [None] * request.rows,
+        )
 
 
 class Recorder:
@@ -163,9 +152,11 @@ class Recorder:
     def _flush(self) -> bool:
         """Write the queue in batches. False when the database does not take them now; they stay queued."""
         try:
-            while batch := self._next_batch():
-                self._write(batch)
-                self._forget(len(batch))
+            # What comes meanwhile waits for the next turn: a transaction of a few rows costs more than they do.
+            for _ in range(1 + self.queued_rows // BATCH_ROWS):
+                if batch := self._next_batch():
+                    self._write(batch)
+                    self._forget(len(batch))
             self._write_lost()
             self._write_errors()
         except (BusyError, DiskError, OperationalError) as error:
@@ -190,9 +181,10 @@ class Recorder:
                 self._count(served.deployment, DISK_LOW, served.request.rows)
             return
         try:
-            new = recording.record(
-                self._workspace, [row for served in batch for row in served.rows(self._omitted(served.deployment))]
-            )
+            rows: dict[str, list[tuple[Any, ...]]] = {}
+            for served in batch:
+                rows.setdefault(served.deployment, []).extend(served.rows(self._omitted(served.deployment)))
+            new = recording.record_stored(self._workspace, rows)
         except (BusyError, OperationalError):
             raise
         except Exception as error:  # one batch that cannot be written must not end recording: it is counted

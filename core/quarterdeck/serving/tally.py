@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import struct
 from pathlib import Path
 
-_NAME, _COUNTS = 240, struct.Struct("<QQ")
+_NAME, _COUNTS = 240, struct.Struct("=QQ")
 _RECORD = _NAME + _COUNTS.size
+MOST_DEPLOYMENTS = 4096
+"""What the file has room for; further ones are counted in memory alone."""
 
 
 class Tally:
     """Two counters for each deployment, in a file of one worker.
 
-    They are written by `pwrite`, which costs a microsecond and stays in the kernel when the process is killed. On a
-    full disk they are kept in memory alone.
+    The file is mapped into memory: counting is no system call, and what was counted stays in the kernel when the
+    process is killed. On a full disk the counters are kept in memory alone.
     """
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(exist_ok=True)
-        self._handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._places: dict[str, int] = {}
         self._counts: dict[str, list[int]] = {}
-        content = os.pread(self._handle, 1 << 24, 0)
-        for place in range(0, len(content) - _RECORD + 1, _RECORD):
-            name = content[place : place + _NAME].rstrip(b"\0").decode(errors="replace")
+        self._map = _mapped(file, MOST_DEPLOYMENTS * _RECORD)
+        for place in range(0, len(self._map), _RECORD):
+            name = bytes(self._map[place : place + _NAME]).rstrip(b"\0").decode(errors="replace")
+            if not name:
+                break
             self._places[name] = place
-            self._counts[name] = list(_COUNTS.unpack_from(content, place + _NAME))
+            self._counts[name] = list(_COUNTS.unpack_from(self._map, place + _NAME))
 
     def unsettled(self) -> dict[str, int]:
         """Predictions of which nothing is known: after a start, those that went with the worker that was killed."""
@@ -41,14 +45,34 @@ class Tally:
         self._add(deployment, 1, rows)
 
     def close(self) -> None:
-        os.close(self._handle)
+        self._map.close()
 
     def _add(self, deployment: str, which: int, rows: int) -> None:
         counts = self._counts.get(deployment)
         if counts is None:
-            counts = self._counts[deployment] = [0, 0]
-            self._places[deployment] = (len(self._counts) - 1) * _RECORD
+            counts = self._enter(deployment)
         counts[which] += rows
-        record = deployment.encode().ljust(_NAME, b"\0")[:_NAME] + _COUNTS.pack(*counts)
+        place = self._places.get(deployment)
+        if place is not None:
+            _COUNTS.pack_into(self._map, place + _NAME, *counts)
+
+    def _enter(self, deployment: str) -> list[int]:
+        place = len(self._places) * _RECORD
+        if place + _RECORD <= len(self._map):
+            self._places[deployment] = place
+            self._map[place : place + _NAME] = deployment.encode()[:_NAME].ljust(_NAME, b"\0")
+        counts = self._counts[deployment] = [0, 0]
+        return counts
+
+
+def _mapped(file: Path, size: int) -> mmap.mmap:
+    """The file in memory; memory of no file where the disk has no room for it."""
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
         with contextlib.suppress(OSError):
-            os.pwrite(self._handle, record, self._places[deployment])
+            # All of it is there from now on: to write where the disk is full would be a signal, and no error.
+            os.posix_fallocate(handle, 0, size)
+            return mmap.mmap(handle, size)
+    finally:
+        os.close(handle)
+    return mmap.mmap(-1, size)

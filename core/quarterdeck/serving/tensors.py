@@ -125,8 +125,7 @@ def columns_of_matrix(tensor: Tensor, inputs: Inputs) -> Source:
         )
         raise BadInput(f"Tensor '{tensor.name}' cannot hold all columns ({why}): send one tensor for each column.")
     values = flat(tensor, rows, width)
-    places = {name: place for place, name in enumerate(inputs.names)}
-    return lambda column: values[places[column.name] :: width]
+    return lambda column: values[inputs.places[column.name] :: width]
 
 
 def flat(tensor: Tensor, rows: int, width: int) -> list[Any]:

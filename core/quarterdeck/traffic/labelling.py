@@ -21,7 +21,6 @@ from quarterdeck.workspace import Workspace
 AT_ONCE = 10_000
 _PUT = """
 INSERT OR REPLACE INTO label (deployment, reference, value, labelled_at, received_at, contradictions)
-VALUES (?, ?, ?, ?, ?, ?)
 """
 
 

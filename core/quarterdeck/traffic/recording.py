@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -18,8 +21,11 @@ _INSERT_PREDICTION = """
 INSERT OR IGNORE INTO prediction (
     deployment, id, key, received_at, event_time, revision, version, variant,
     inputs, prediction, probabilities, latency_us, probe
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+)
 """
+ROWS_AT_ONCE = 100
+"""Rows of one statement. The interpreter is let go and taken back for each statement that runs, and beside a thread
+that answers requests that is a long wait: row by row a busy gateway could write a thousand predictions a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +47,73 @@ def record(workspace: Workspace, predictions: Sequence[Mapping[str, Any]]) -> Co
         BusyError: the lock of traffic.db was not free in time.
     """
     # Encoded before the lock is taken: it should be held for the writing alone.
-    rows = Batch()
+    batch = Batch()
     for prediction in predictions:
-        rows.setdefault(prediction["deployment"], []).append(_prediction_row(prediction))
-    return _insert_new(workspace, "record", rows) if rows else Counter()
+        batch.setdefault(prediction["deployment"], []).append(_prediction_row(prediction))
+    return record_stored(workspace, batch)
+
+
+def record_stored(workspace: Workspace, batch: Batch) -> Counter[str]:
+    """As `record`, of rows that `stored_rows` has made."""
+    return _insert_new(workspace, "record", batch) if batch else Counter()
+
+
+def stored_rows(
+    deployment: str,
+    *,
+    received_at: datetime,
+    revision: int,
+    version: int,
+    variant: str,
+    latency_us: int,
+    probe: bool,
+    ids: Sequence[str],
+    keys: Sequence[str | None],
+    event_times: Sequence[datetime | None],
+    inputs: Iterable[Sequence[Any]],
+    predictions: Sequence[Any],
+    probabilities: Sequence[Sequence[float] | None],
+) -> list[tuple[Any, ...]]:
+    """The rows of one request as they are stored: what they share is made once, and their JSON all at once."""
+    received = timestamp(received_at)
+    return [
+        (
+            deployment,
+            id_,
+            key,
+            received,
+            received if event_time is None else timestamp(event_time),
+            revision,
+            version,
+            variant,
+            given,
+            prediction,
+            shares,
+            latency_us,
+            probe,
+        )
+        for id_, key, event_time, given, prediction, shares in zip(
+            ids,
+            keys,
+            event_times,
+            _each_as_json(inputs),
+            _each_as_json(predictions),
+            _each_as_json(probabilities),
+            strict=True,
+        )
+    ]
 
 
 def record_unrecorded(workspace: Workspace, deployment: str, *, worker: str, count: int, reason: str) -> None:
     """Write down that `count` predictions were answered but could not be recorded."""
-    sql = "INSERT INTO unrecorded (at, deployment, worker, count, reason) VALUES (?, ?, ?, ?, ?)"
+    sql = "INSERT INTO unrecorded (at, deployment, worker, count, reason)"
     with workspace.traffic.write("record_unrecorded") as tx:
         insert(tx, sql, [(timestamp(workspace.now()), deployment, worker, count, reason)])
 
 
 def record_unanswered(workspace: Workspace, deployment: str, revision: int, *, reason: str, count: int) -> None:
     """Write down that `count` requests to a revision got an error, of the kind that `Unanswered.reason` names."""
-    sql = "INSERT INTO unanswered (at, deployment, revision, reason, count) VALUES (?, ?, ?, ?, ?)"
+    sql = "INSERT INTO unanswered (at, deployment, revision, reason, count)"
     with workspace.traffic.write("record_unanswered") as tx:
         insert(tx, sql, [(timestamp(workspace.now()), deployment, revision, reason, count)])
 
@@ -86,8 +143,20 @@ def _insert_new(workspace: Workspace, verb: str, batch: Batch) -> Counter[str]:
         repetitions.read(unread)
 
 
-def insert(tx: Session, sql: str, rows: list[tuple[Any, ...]]) -> int:
-    return tx.connection().exec_driver_sql(sql, rows).rowcount if rows else 0
+def insert(tx: Session, into: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert rows of the columns that `into` names (`INSERT INTO table (a, b)`); return how many there are now."""
+    connection, written = tx.connection(), 0
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        sql = f"{into} VALUES {_marks(len(some), len(some[0]))}"
+        written += connection.exec_driver_sql(sql, tuple(chain.from_iterable(some))).rowcount
+    return written
+
+
+@cache
+def _marks(rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return ", ".join([row] * rows)
 
 
 def _plain(value: Any) -> Any:
@@ -98,6 +167,11 @@ def _plain(value: Any) -> Any:
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_plain)
+
+
+def _each_as_json(values: Iterable[Any]) -> list[str]:
+    # A line for each: there is none within JSON that is written without blanks.
+    return _encoder.encode_lines(values).decode().split("\n")[:-1]
 
 
 def as_json(value: Any) -> str:
