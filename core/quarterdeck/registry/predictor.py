@@ -11,6 +11,7 @@ from quarterdeck.errors import ArtifactError, UsageError
 from quarterdeck.registry.answers import Predictions, Predictor
 from quarterdeck.registry.boosters import LightgbmPredictor, XgboostPredictor
 from quarterdeck.registry.environment import limits_of, plan_of
+from quarterdeck.registry.forest import hasten
 from quarterdeck.registry.graph import GraphPredictor
 from quarterdeck.registry.hosted import HostedPredictor
 from quarterdeck.registry.inputs import as_inputs, inputs_frame
@@ -78,7 +79,9 @@ def stored_predictor(
         UsageError, ArtifactError, RefusedError: as `load_predictor`.
     """
     if model_format is Format.SKOPS:
-        return EstimatorPredictor(load_estimator(workspace, digest), signature, task)
+        estimator = load_estimator(workspace, digest)
+        hasten(_last_step(estimator))
+        return EstimatorPredictor(estimator, signature, task)
     return _BY_FORMAT[model_format](workspace.artifacts.read(digest), signature, task)
 
 
@@ -104,14 +107,23 @@ class EstimatorPredictor(Predictor):
         self.estimator = estimator
         self.signature = signature
         self.task = task
+        self._numbers = all(feature.kind == "numeric" for feature in signature.features)
         self._names: list[str] = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
         self._classes: NDArray[Any] | None = estimator.classes_ if probable else None
-        self.labels_from_probabilities = probable and type(_last_step(estimator)).__name__ not in _LABELS_OF_THEIR_OWN
+        last = _last_step(estimator)
+        self.labels_from_probabilities = probable and type(last).__name__ not in _LABELS_OF_THEIR_OWN
 
     def predict(self, frame: pd.DataFrame) -> Predictions:
-        one_thread()
         # An estimator that was fitted on an array warns about names; one fitted on names wants them.
-        inputs = frame if self._names else frame.to_numpy()
+        return self._predict(frame if self._names else frame.to_numpy())
+
+    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> Predictions:
+        if self._numbers and not self._names:
+            return self._predict(_table(columns, self.signature.names))
+        return self.predict(inputs_frame(self.signature, columns))
+
+    def _predict(self, inputs: Any) -> Predictions:
+        one_thread()
         if self._classes is None:
             return Predictions(self.estimator.predict(inputs).reshape(-1), None)
         probabilities = self.estimator.predict_proba(inputs)
@@ -119,8 +131,12 @@ class EstimatorPredictor(Predictor):
             return Predictions(self._classes[probabilities.argmax(axis=1)], probabilities)
         return Predictions(self.estimator.predict(inputs), probabilities)
 
-    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> Predictions:
-        return self.predict(inputs_frame(self.signature, columns))
+
+def _table(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> NDArray[Any]:
+    """Columns of numbers as (n, features), NaN where a value is missing: `inputs_frame` without the frame."""
+    import numpy as np
+
+    return np.array([columns[name] for name in names], dtype=np.float64).T.copy()
 
 
 def one_thread() -> None:
