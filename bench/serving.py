@@ -35,6 +35,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     "random forest": lambda: RandomForestClassifier(100, min_samples_leaf=5, random_state=0),
     "gradient boosting": lambda: HistGradientBoostingClassifier(random_state=0),
 }
+COLUMNS_FORM, MATRIX = "13 columns", "13 floats"
+"""The same rows by name, as a frame has them, or as one array: each peer is asked by the form that its clients use, and
+MLflow by the other one too."""
 ROWS, CONNECTIONS = (1, 100), (1, 16)
 WARM_SECONDS, SECONDS = 0.5, 3.0
 BODIES = 64
@@ -48,15 +51,22 @@ name = "bench"
 port = 0
 [models.slow]
 convert = false
-[deployments.unrecorded]
+[deployments.unrecorded-1]
+record = 0
+[deployments.unrecorded-2]
 record = 0
 """
 DEPLOYMENTS = {ONNX: "fast", SKLEARN: "slow", UNRECORDED: "unrecorded"}
 SAVE = """\
 import sys
 import joblib, mlflow.sklearn
-mlflow.sklearn.save_model(joblib.load(sys.argv[1]), sys.argv[2], serialization_format="cloudpickle")
+from mlflow.models import infer_signature
+model, sample = joblib.load(sys.argv[1])
+signature = infer_signature(sample, model.predict(sample))
+mlflow.sklearn.save_model(model, sys.argv[2], signature=signature, serialization_format="cloudpickle")
 """
+Found = dict[tuple[str, str, int, int], "Figures"]
+"""By server, form, rows and connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,7 @@ class Server:
     """Somebody that answers `path` on `port`, asked by bodies that `body` makes of rows."""
 
     name: str
+    form: str
     port: int
     path: str
     body: Callable[[list[list[float]]], dict[str, Any]]
@@ -91,24 +102,29 @@ def measure() -> list[Row]:
 
 def _of_model(model: str, make: Callable[[], Any], folder: Path, peers: Sequence[Peer]) -> list[Row]:
     training = table(2_000, seed=1)
-    estimator = make().fit(training[COLUMNS].to_numpy(), training[TARGET])
-    joblib.dump(estimator, folder / "model.joblib")
-    found: dict[tuple[str, int, int], Figures] = {}
+    samples: dict[str, Any] = {COLUMNS_FORM: training[COLUMNS], MATRIX: training[COLUMNS].to_numpy()}
+    fitted = {form: make().fit(sample, training[TARGET]) for form, sample in samples.items()}
+    for form, estimator in fitted.items():
+        joblib.dump((estimator, samples[form]), folder / f"{form}.mlflow")
+    joblib.dump(fitted[MATRIX], folder / "model.joblib")
+    found: Found = {}
     notes: dict[str, str] = {}
-    with _ours(folder, estimator) as servers:
+    with _ours(folder, fitted) as servers:
         for server in servers:
             _ask(server, found)
-    for peer, serving in zip(peers, (_mlflow, _mlserver), strict=True):
-        with forgiving(peer.name) as attempt:
-            if peer.program is None:
-                raise RuntimeError(peer.why_not)
-            with serving(folder, peer) as server:
+    mlflow, mlserver = peers
+    with forgiving(mlflow.name) as attempt:
+        for form in fitted:
+            with _mlflow(folder, mlflow, form) as server:
                 _ask(server, found)
-        notes[peer.name.partition(" ")[0]] = attempt.why_not
+    notes[MLFLOW] = attempt.why_not
+    with forgiving(mlserver.name) as attempt, _mlserver(folder, mlserver) as server:
+        _ask(server, found)
+    notes[MLSERVER] = attempt.why_not
     return _report(model, found, peers, notes)
 
 
-def _ask(server: Server, found: dict[tuple[str, int, int], Figures]) -> None:
+def _ask(server: Server, found: Found) -> None:
     values = table(BODIES + 100, seed=2)[COLUMNS].to_numpy()
     for rows in ROWS:
         bodies = [server.body(values[start : start + rows].tolist()) for start in range(BODIES)]
@@ -123,7 +139,21 @@ def _ask(server: Server, found: dict[tuple[str, int, int], Figures]) -> None:
                 check=True,
                 timeout=START_SECONDS,
             )
-            found[server.name, rows, connections] = Figures(**json.loads(done.stdout))
+            found[server.name, server.form, rows, connections] = Figures(**json.loads(done.stdout))
+
+
+def tensors(rows: list[list[float]]) -> dict[str, Any]:
+    """A request of the Open Inference Protocol with a tensor for each column, which asks for the label alone."""
+    inputs = [
+        {"name": name, "shape": [len(rows)], "datatype": "FP64", "data": list(values)}
+        for name, values in zip(COLUMNS, zip(*rows, strict=True), strict=True)
+    ]
+    return {"inputs": inputs, "outputs": [{"name": "predict"}]}
+
+
+def split(rows: list[list[float]]) -> dict[str, Any]:
+    """The same to MLflow's protocol."""
+    return {"dataframe_split": {"columns": COLUMNS, "data": rows}}
 
 
 def tensor(rows: list[list[float]]) -> dict[str, Any]:
@@ -134,7 +164,7 @@ def tensor(rows: list[list[float]]) -> dict[str, Any]:
 
 
 @contextmanager
-def _ours(folder: Path, estimator: Any) -> Iterator[list[Server]]:
+def _ours(folder: Path, fitted: dict[str, Any]) -> Iterator[list[Server]]:
     root = folder / "deck"
     root.mkdir()
     (root / "quarterdeck.toml").write_text(SETTINGS, encoding="utf-8")
@@ -143,23 +173,29 @@ def _ours(folder: Path, estimator: Any) -> Iterator[list[Server]]:
     command = [sys.executable, "-m", "quarterdeck", "gateway", "--workspace", str(root)]
     with started(command, folder / "gateway.log", environment=ENVIRONMENT):
         wait_for(lambda: queries.gateway_state(workspace).alive > 0, START_SECONDS, "the gateway")
-        for name in DEPLOYMENTS.values():
-            candidate = make_candidate(workspace, name, estimator, training, target=TARGET)
-            if (candidate.graph is None) != (name == "slow"):
-                raise RuntimeError(f"{name}: {candidate.agreement}")
-            with workspace.state.write("register") as tx:
-                number = register(tx, workspace, candidate).number
-            settled(workspace, rollout.deploy(workspace, name, model=name, version=number))
         port = queries.gateway_state(workspace).port
         assert port is not None
-        yield [Server(name, port, f"/v2/models/{deployment}/infer", tensor) for name, deployment in DEPLOYMENTS.items()]
+        servers = []
+        for form, body in ((COLUMNS_FORM, tensors), (MATRIX, tensor)):
+            for runtime, model in DEPLOYMENTS.items():
+                candidate = make_candidate(workspace, model, fitted[form], training, target=TARGET)
+                if (candidate.graph is None) != (model == "slow"):
+                    raise RuntimeError(f"{model}: {candidate.agreement}")
+                with workspace.state.write("register") as tx:
+                    number = register(tx, workspace, candidate).number
+                name = f"{model}-{number}"
+                settled(workspace, rollout.deploy(workspace, name, model=model, version=number))
+                servers.append(Server(runtime, form, port, f"/v2/models/{name}/infer", body))
+        yield servers
     workspace.close()
 
 
 @contextmanager
-def _mlflow(folder: Path, peer: Peer) -> Iterator[Server]:
-    saved, port = folder / "mlflow", _free_port()
-    save = [peer.python, "-c", SAVE, str(folder / "model.joblib"), str(saved)]
+def _mlflow(folder: Path, peer: Peer, form: str) -> Iterator[Server]:
+    if peer.program is None:
+        raise RuntimeError(peer.why_not)
+    saved, port = folder / f"mlflow {form}", _free_port()
+    save = [peer.python, "-c", SAVE, str(folder / f"{form}.mlflow"), str(saved)]
     subprocess.run(save, check=True, capture_output=True, text=True, timeout=START_SECONDS, cwd=folder)
     command = [str(peer.program), "models", "serve", "-m", str(saved), "--env-manager", "local"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -167,11 +203,14 @@ def _mlflow(folder: Path, peer: Peer) -> Iterator[Server]:
     environment = {**ENVIRONMENT, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
     with started(command, folder / "mlflow.log", folder=folder, environment=environment):
         wait_for(lambda: _answers(f"http://127.0.0.1:{port}/ping"), START_SECONDS, "mlflow models serve")
-        yield Server(MLFLOW, port, "/invocations", lambda rows: {"inputs": rows})
+        body = split if form == COLUMNS_FORM else lambda rows: {"inputs": rows}
+        yield Server(MLFLOW, form, port, "/invocations", body)
 
 
 @contextmanager
 def _mlserver(folder: Path, peer: Peer) -> Iterator[Server]:
+    if peer.program is None:
+        raise RuntimeError(peer.why_not)
     place, port = folder / "mlserver", _free_port()
     place.mkdir()
     settings = {"http_port": port, "grpc_port": _free_port(), "metrics_port": _free_port(), "parallel_workers": 0}
@@ -181,7 +220,7 @@ def _mlserver(folder: Path, peer: Peer) -> Iterator[Server]:
     (place / "model-settings.json").write_text(json.dumps(model))
     with started([str(peer.program), "start", str(place)], folder / "mlserver.log", environment=ENVIRONMENT):
         wait_for(lambda: _answers(f"http://127.0.0.1:{port}/v2/models/m/ready"), START_SECONDS, "mlserver")
-        yield Server(MLSERVER, port, "/v2/models/m/infer", tensor)
+        yield Server(MLSERVER, MATRIX, port, "/v2/models/m/infer", tensor)
 
 
 def _answers(url: str) -> bool:
@@ -197,44 +236,36 @@ def _free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def _report(
-    model: str, found: dict[tuple[str, int, int], Figures], peers: Sequence[Peer], notes: dict[str, str]
-) -> list[Row]:
+def _report(model: str, found: Found, peers: Sequence[Peer], notes: dict[str, str]) -> list[Row]:
     rows: list[Row] = []
-    for (server, n, connections), figures in found.items():
+    for (server, form, n, connections), figures in found.items():
         if server not in (ONNX, SKLEARN):
             continue
-        case = f"{model}, {n} row{'s' * (n > 1)}, {connections} connection{'s' * (connections > 1)}, {server}"
+        shape = f"{n} row{'s' * (n > 1)} of {form}, {connections} connection{'s' * (connections > 1)}"
+        case = f"{model}, {shape}, {server}"
         rows.append(Row("serving", f"{case}: p50", figures.p50, "ms"))
         rows.append(Row("serving", f"{case}: p99", figures.p99, "ms"))
         for peer in peers:
             name = peer.name.partition(" ")[0]
-            theirs = found.get((name, n, connections))
-            budget = _budget(server, name, n, connections, theirs)
-            rows.append(
-                Row(
-                    "serving",
-                    case,
-                    figures.rate,
-                    RATE,
-                    budget,
-                    peer.name,
-                    None if theirs is None else theirs.rate,
-                    notes.get(name, ""),
-                )
-            )
+            if name == MLSERVER and form == COLUMNS_FORM:
+                continue
+            theirs = found.get((name, form, n, connections))
+            least = None if theirs is None else _least(server, name, form, n, connections, theirs.rate)
+            rate = None if theirs is None else theirs.rate
+            rows.append(Row("serving", case, figures.rate, RATE, least, peer.name, rate, notes.get(name, "")))
         if server == ONNX:
-            bare = found[UNRECORDED, n, connections].rate
+            bare = found[UNRECORDED, form, n, connections].rate
             least = Budget("at least", 0.8 * bare) if n == 1 else None
             rows.append(Row("serving", f"{case}, not recorded", figures.rate, RATE, least, "ours, not recorded", bare))
     return rows
 
 
-def _budget(server: str, peer: str, rows: int, connections: int, theirs: Figures | None) -> Budget | None:
-    if theirs is None:
+def _least(server: str, peer: str, form: str, rows: int, connections: int, rate: float) -> Budget | None:
+    """What is promised beside a peer that answers `rate` a second."""
+    if peer == MLSERVER:
+        return Budget("at least", 3 * rate) if server == ONNX and (rows, connections) == (1, 1) else None
+    if form == MATRIX:
         return None
-    if server == ONNX and (rows, connections) == (1, 1):
-        return Budget("at least", theirs.rate * {MLFLOW: 20, MLSERVER: 3}[peer])
-    if server == SKLEARN and peer == MLFLOW:
-        return Budget("at least", 2 * theirs.rate)
-    return None
+    if server == SKLEARN:
+        return Budget("at least", 2 * rate)
+    return Budget("at least", 20 * rate) if (rows, connections) == (1, 1) else None

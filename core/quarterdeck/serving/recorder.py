@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import zlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,8 @@ from quarterdeck.traffic import recording
 from quarterdeck.workspace import Workspace
 
 FLUSH_SECONDS = 0.2
-BATCH_ROWS = 500
+BATCH_ROWS = 2_000
+"""Rows of one transaction, which takes 10 ms then. So many that wait are written at once."""
 QUEUE_FULL = "queue full"
 KNOWN_ID = "id known already"
 DISK_LOW = "disk low"
@@ -47,27 +48,27 @@ class Served:
     variant: str = "champion"
     """`fallback` where a column's policy sent the request there."""
 
-    def rows(self, omitted: Collection[str] = ()) -> list[tuple[Any, ...]]:
-        """The request's rows as they are stored; the values of `omitted` columns are left out."""
+    def answered(self, omitted: Collection[str] = ()) -> recording.Answered:
+        """What is recorded of it; the values of `omitted` columns are left out."""
         request = self.request
         columns: Iterable[list[Any]] = request.columns.values()
         if omitted:
             nothing = [None] * request.rows
             columns = [nothing if name in omitted else values for name, values in request.columns.items()]
-        return recording.stored_rows(
+        return recording.Answered(
             self.deployment,
-            received_at=self.received_at,
-            revision=self.revision,
-            version=self.version,
-            variant=self.variant,
-            latency_us=self.latency_us,
-            probe=self.probe,
-            ids=request.ids,
-            keys=request.keys,
-            event_times=request.event_times,
-            inputs=zip(*columns, strict=True),
-            predictions=self.answer.values,
-            probabilities=self.answer.probabilities or [None] * request.rows,
+            self.received_at,
+            self.revision,
+            self.version,
+            self.variant,
+            self.latency_us,
+            self.probe,
+            request.ids,
+            request.keys,
+            request.event_times,
+            zip(*columns, strict=True),
+            self.answer.values,
+            self.answer.probabilities or [None] * request.rows,
         )
 
 
@@ -83,7 +84,9 @@ class Recorder:
         self._metrics = metrics
         self._limit = limit
         self._worker = worker
-        self._queue: deque[Served] = deque()
+        self._queue: list[Served] = []
+        self._taken: list[Served] = []
+        """Out of the queue, and not written yet: the recorder's thread alone sees it."""
         self.queued_rows = 0
         self._lost: Counter[tuple[str, str]] = Counter()
         self._errors: Counter[tuple[str, int, str]] = Counter()
@@ -153,10 +156,15 @@ class Recorder:
         """Write the queue in batches. False when the database does not take them now; they stay queued."""
         try:
             # What comes meanwhile waits for the next turn: a transaction of a few rows costs more than they do.
-            for _ in range(1 + self.queued_rows // BATCH_ROWS):
-                if batch := self._next_batch():
-                    self._write(batch)
-                    self._forget(len(batch))
+            with self._guard:
+                self._taken += self._queue
+                self._queue = []
+            while self._taken:
+                batch, rows = self._next_batch()
+                self._write(batch)
+                del self._taken[: len(batch)]
+                with self._guard:
+                    self.queued_rows -= rows
             self._write_lost()
             self._write_errors()
         except (BusyError, DiskError, OperationalError) as error:
@@ -164,16 +172,14 @@ class Recorder:
             return False
         return True
 
-    def _next_batch(self) -> list[Served]:
-        with self._guard:
-            batch: list[Served] = []
-            rows = 0
-            for served in self._queue:
-                batch.append(served)
-                rows += served.request.rows
-                if rows >= BATCH_ROWS:
-                    break
-            return batch
+    def _next_batch(self) -> tuple[list[Served], int]:
+        """The first of what was taken, and their rows."""
+        rows = 0
+        for count, served in enumerate(self._taken, start=1):
+            rows += served.request.rows
+            if rows >= BATCH_ROWS:
+                return self._taken[:count], rows
+        return self._taken[:], rows
 
     def _write(self, batch: list[Served]) -> None:
         if free_bytes(self._workspace.folder) < self._workspace.settings.disk.stop_recording:
@@ -181,10 +187,9 @@ class Recorder:
                 self._count(served.deployment, DISK_LOW, served.request.rows)
             return
         try:
-            rows: dict[str, list[tuple[Any, ...]]] = {}
-            for served in batch:
-                rows.setdefault(served.deployment, []).extend(served.rows(self._omitted(served.deployment)))
-            new = recording.record_stored(self._workspace, rows)
+            new = recording.record_answered(
+                self._workspace, [served.answered(self._omitted(served.deployment)) for served in batch]
+            )
         except (BusyError, OperationalError):
             raise
         except Exception as error:  # one batch that cannot be written must not end recording: it is counted
@@ -204,11 +209,6 @@ class Recorder:
     def _settle(self, deployment: str, rows: int) -> None:
         with self._guard:
             self._tally.settled(deployment, rows)
-
-    def _forget(self, count: int) -> None:
-        with self._guard:
-            for _ in range(count):
-                self.queued_rows -= self._queue.popleft().request.rows
 
     def _count(self, deployment: str, reason: str, rows: int) -> None:
         self._metrics.unrecorded(deployment, rows)

@@ -50,58 +50,60 @@ def record(workspace: Workspace, predictions: Sequence[Mapping[str, Any]]) -> Co
     batch = Batch()
     for prediction in predictions:
         batch.setdefault(prediction["deployment"], []).append(_prediction_row(prediction))
-    return record_stored(workspace, batch)
-
-
-def record_stored(workspace: Workspace, batch: Batch) -> Counter[str]:
-    """As `record`, of rows that `stored_rows` has made."""
     return _insert_new(workspace, "record", batch) if batch else Counter()
 
 
-def stored_rows(
-    deployment: str,
-    *,
-    received_at: datetime,
-    revision: int,
-    version: int,
-    variant: str,
-    latency_us: int,
-    probe: bool,
-    ids: Sequence[str],
-    keys: Sequence[str | None],
-    event_times: Sequence[datetime | None],
-    inputs: Iterable[Sequence[Any]],
-    predictions: Sequence[Any],
-    probabilities: Sequence[Sequence[float] | None],
-) -> list[tuple[Any, ...]]:
-    """The rows of one request as they are stored: what they share is made once, and their JSON all at once."""
-    received = timestamp(received_at)
-    return [
-        (
-            deployment,
-            id_,
-            key,
-            received,
-            received if event_time is None else timestamp(event_time),
-            revision,
-            version,
-            variant,
-            given,
-            prediction,
-            shares,
-            latency_us,
-            probe,
-        )
-        for id_, key, event_time, given, prediction, shares in zip(
-            ids,
-            keys,
-            event_times,
-            _each_as_json(inputs),
-            _each_as_json(predictions),
-            _each_as_json(probabilities),
-            strict=True,
-        )
-    ]
+@dataclass(slots=True)
+class Answered:
+    """One request of one or more rows that a version answered."""
+
+    deployment: str
+    received_at: datetime
+    revision: int
+    version: int
+    variant: str
+    latency_us: int
+    probe: bool
+    ids: Sequence[str]
+    keys: Sequence[str | None]
+    event_times: Sequence[datetime | None]
+    inputs: Iterable[Sequence[Any]]
+    predictions: Sequence[Any]
+    probabilities: Sequence[Sequence[float] | None]
+
+
+def record_answered(workspace: Workspace, requests: Sequence[Answered]) -> Counter[str]:
+    """As `record`, of many requests: what their rows have in common is made once, and their JSON all at once.
+
+    Raises:
+        BusyError: the lock of traffic.db was not free in time.
+    """
+    texts = zip(
+        _each_as_json(chain.from_iterable(request.inputs for request in requests)),
+        _each_as_json(chain.from_iterable(request.predictions for request in requests)),
+        _each_as_json(chain.from_iterable(request.probabilities for request in requests)),
+        strict=True,
+    )
+    batch = Batch()
+    for request in requests:
+        received, rows = timestamp(request.received_at), batch.setdefault(request.deployment, [])
+        route = request.revision, request.version, request.variant
+        for id_, key, event_time in zip(request.ids, request.keys, request.event_times, strict=True):
+            moment = received if event_time is None else timestamp(event_time)
+            rows.append(
+                (
+                    request.deployment,
+                    id_,
+                    key,
+                    received,
+                    moment,
+                    *route,
+                    *next(texts),
+                    request.latency_us,
+                    request.probe,
+                )
+            )
+    return _insert_new(workspace, "record", batch) if batch else Counter()
 
 
 def record_unrecorded(workspace: Workspace, deployment: str, *, worker: str, count: int, reason: str) -> None:
