@@ -60,9 +60,11 @@ class Watcher(threading.Thread):
                 if (version := state()) != seen_state:
                     seen_state, changed = version, True
                     self._post(StateChanged())
-                if now - traffic_at >= TRAFFIC_SECONDS and (version := traffic()) != seen_traffic:
-                    seen_traffic, traffic_at = version, now
-                    self._post(TrafficChanged())
+                if now - traffic_at >= TRAFFIC_SECONDS:
+                    traffic_at = now
+                    if (version := traffic()) != seen_traffic:
+                        seen_traffic = version
+                        self._post(TrafficChanged())
                 if changed or now - liveness_at >= LIVENESS_SECONDS:
                     if changed or self._somebody_died():
                         self._look_who_lives()

@@ -63,7 +63,7 @@ def witness(workspace: Workspace, name: str, seen: Seen) -> None:
 
 def contradictions(tx: Session, deployment: Deployment, found: Sequence[Stretch]) -> tuple[int, ...]:
     """The versions that still answer elsewhere although another one is verified to."""
-    if deployment.desired_revision is None:
+    if deployment.desired_revision is None or not found:
         return ()
     operation, revision = _wanted(tx, deployment)
     if operation.state is not OperationState.VERIFIED or operation.verified_at is None:
