@@ -81,12 +81,12 @@ def prove(
         found = find_deployment(tx, deployment)
         deployment_id = _id_of(found)
         proof = _proof(tx, worker_id, deployment_id, revision)
-        if proof.served_at is not None:
-            return
-        proof.routed_at, proof.served_at = routed_at, served_at
-        proof.request_id, proof.probe, proof.error = request_id, probe, None
-        tx.add(proof)
-        tx.flush()
+        if proof.served_at is None:
+            proof.routed_at, proof.served_at = routed_at, served_at
+            proof.request_id, proof.probe, proof.error = request_id, probe, None
+            tx.add(proof)
+            tx.flush()
+        # A repeated proof too: whoever had not proved it may have died since the first one.
         settle(tx, workspace, deployment_id)
 
 
