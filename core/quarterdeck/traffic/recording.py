@@ -46,11 +46,7 @@ def record(workspace: Workspace, predictions: Sequence[Mapping[str, Any]]) -> Co
     Raises:
         BusyError: the lock of traffic.db was not free in time.
     """
-    # Encoded before the lock is taken: it should be held for the writing alone.
-    batch = Batch()
-    for prediction in predictions:
-        batch.setdefault(prediction["deployment"], []).append(_prediction_row(prediction))
-    return _insert_new(workspace, "record", batch) if batch else Counter()
+    return record_answered(workspace, [_answered(prediction) for prediction in predictions])
 
 
 @dataclass(slots=True)
@@ -59,7 +55,7 @@ class Answered:
 
     deployment: str
     received_at: datetime
-    revision: int
+    revision: int | None
     version: int
     variant: str
     latency_us: int
@@ -73,37 +69,13 @@ class Answered:
 
 
 def record_answered(workspace: Workspace, requests: Sequence[Answered]) -> Counter[str]:
-    """As `record`, of many requests: what their rows have in common is made once, and their JSON all at once.
+    """As `record`, of whole requests.
 
     Raises:
         BusyError: the lock of traffic.db was not free in time.
     """
-    texts = zip(
-        _each_as_json(chain.from_iterable(request.inputs for request in requests)),
-        _each_as_json(chain.from_iterable(request.predictions for request in requests)),
-        _each_as_json(chain.from_iterable(request.probabilities for request in requests)),
-        strict=True,
-    )
-    batch = Batch()
-    for request in requests:
-        received, rows = timestamp(request.received_at), batch.setdefault(request.deployment, [])
-        route = request.revision, request.version, request.variant
-        for id_, key, event_time in zip(request.ids, request.keys, request.event_times, strict=True):
-            moment = received if event_time is None else timestamp(event_time)
-            rows.append(
-                (
-                    request.deployment,
-                    id_,
-                    key,
-                    received,
-                    moment,
-                    *route,
-                    *next(texts),
-                    request.latency_us,
-                    request.probe,
-                )
-            )
-    return _insert_new(workspace, "record", batch) if batch else Counter()
+    # Encoded before the lock is taken: it should be held for the writing alone.
+    return _insert_new(workspace, "record", _batch(requests)) if requests else Counter()
 
 
 def record_unrecorded(workspace: Workspace, deployment: str, *, worker: str, count: int, reason: str) -> None:
@@ -127,9 +99,9 @@ def add_predictions(workspace: Workspace, deployment: str, predictions: Sequence
         ReadOnlyError: the workspace is read-only.
     """
     workspace.refuse_if_read_only("predictions add")
-    rows = [_prediction_row({**prediction, "deployment": deployment}) for prediction in predictions]
-    accepted = _insert_new(workspace, "predictions add", {deployment: rows})[deployment] if rows else 0
-    return Ingested(accepted=accepted, duplicates=len(rows) - accepted)
+    batch = _batch([_answered({**prediction, "deployment": deployment}) for prediction in predictions])
+    accepted = _insert_new(workspace, "predictions add", batch)[deployment] if batch else 0
+    return Ingested(accepted=accepted, duplicates=len(predictions) - accepted)
 
 
 def _insert_new(workspace: Workspace, verb: str, batch: Batch) -> Counter[str]:
@@ -181,21 +153,39 @@ def as_json(value: Any) -> str:
     return _encoder.encode(value).decode()
 
 
-def _prediction_row(prediction: Mapping[str, Any]) -> tuple[Any, ...]:
-    received = timestamp(prediction["received_at"])
-    event_time = prediction.get("event_time")
-    return (
+def _answered(prediction: Mapping[str, Any]) -> Answered:
+    """One prediction with the fields of `Prediction`."""
+    return Answered(
         prediction["deployment"],
-        prediction["id"],
-        prediction.get("key"),
-        received,
-        received if event_time is None else timestamp(event_time),
+        prediction["received_at"],
         prediction.get("revision"),
         prediction["version"],
         prediction.get("variant", "champion"),
-        as_json(prediction["inputs"]),
-        as_json(prediction["prediction"]),
-        as_json(prediction.get("probabilities")),
         prediction.get("latency_us", 0),
         prediction.get("probe", False),
+        [prediction["id"]],
+        [prediction.get("key")],
+        [prediction.get("event_time")],
+        [prediction["inputs"]],
+        [prediction["prediction"]],
+        [prediction.get("probabilities")],
     )
+
+
+def _batch(requests: Sequence[Answered]) -> Batch:
+    """The rows as they are stored: what those of a request have in common is made once, and all JSON at once."""
+    texts = zip(
+        _each_as_json(chain.from_iterable(request.inputs for request in requests)),
+        _each_as_json(chain.from_iterable(request.predictions for request in requests)),
+        _each_as_json(chain.from_iterable(request.probabilities for request in requests)),
+        strict=True,
+    )
+    batch = Batch()
+    for request in requests:
+        received, rows = timestamp(request.received_at), batch.setdefault(request.deployment, [])
+        route = request.revision, request.version, request.variant
+        end = request.latency_us, request.probe
+        for id_, key, event_time in zip(request.ids, request.keys, request.event_times, strict=True):
+            moment = received if event_time is None else timestamp(event_time)
+            rows.append((request.deployment, id_, key, received, moment, *route, *next(texts), *end))
+    return batch
