@@ -8,10 +8,11 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
+
+import msgspec
 
 from quarterdeck.deployments import proving
 from quarterdeck.errors import NotFoundError, QuarterdeckError
@@ -41,8 +42,7 @@ class NotReadyError(QuarterdeckError):
     """The model is being loaded. Try again in a moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """An answer, and the route that gave it: one version, wholly."""
 
     content: Content

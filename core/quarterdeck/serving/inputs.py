@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
-from itertools import islice
-from typing import Any
+from itertools import chain, islice
+from typing import Any, TypeGuard
 
-from quarterdeck.registry.signature import Feature, Signature
-from quarterdeck.registry.values import OF_TYPE
+import msgspec
+
+from quarterdeck.registry.signature import Feature, FeatureType, Signature
+from quarterdeck.registry.values import AS_THEY_ARE, OF_TYPE
 from quarterdeck.registry.version import ModelVersion
 from quarterdeck.serving.columns import BadInput, Column, event_time, row_key
 from quarterdeck.settings.serving import ColumnSettings, DeploymentSettings
@@ -22,12 +23,11 @@ SIMILAR = 0.75
 SHOWN_NAMES, LONGEST_NAME = 100, 200
 """A request may have millions of columns: no message names more of them, and no look for a likeness takes longer."""
 log = logging.getLogger("quarterdeck.gateway")
-Source = Callable[[Column], Sequence[Any] | None]
+Source = Callable[[Column], list[Any] | None]
 """What a request has for a column, row by row; None where it lacks it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """The features of a request, and what had to be done to have them."""
 
     columns: dict[str, list[Any]]
@@ -50,6 +50,12 @@ class Inputs:
         self.places = {name: place for place, name in enumerate(signature.names)}
         self.known = frozenset((*signature.names, signature.time, signature.key))
         """Names that a request may use; others are ignored."""
+        self._groups = [
+            ([self.places[column.name] for column in group], _passing(kind, group))
+            for kind in OF_TYPE
+            if (group := [column for column in self.columns if column.type == kind])
+        ]
+        """For each type the places of its columns, and what may be in them without a closer look."""
         self.not_numeric = [feature.name for feature in signature.features if feature.kind != "numeric"]
 
     @classmethod
@@ -69,10 +75,12 @@ class Inputs:
         Raises:
             BadInput: a column is missing or ill-typed; the message names it, and what was expected.
         """
+        found = [find(column) for column in self.columns]
+        if self._fits(found):
+            return Taken(dict(zip(self.names, found, strict=True)), _NOTHING)
         columns: dict[str, list[Any]] = {}
         absent, lacking = [], []
-        for column in self.columns:
-            given = find(column)
+        for column, given in zip(self.columns, found, strict=True):
             if given is None:
                 absent.append(column)
                 continue
@@ -84,6 +92,13 @@ class Inputs:
         self._refuse_absent(absent, sent)
         columns = {name: columns[name] if name in columns else [None] * rows for name in self.names}
         return self._settle(columns, [*absent, *lacking], _hint(absent, sent, self.known))
+
+    def _fits(self, found: list[list[Any] | None]) -> TypeGuard[list[list[Any]]]:
+        """Nothing is missing or to be made of another type, as in most requests: seen at once for all of a type."""
+        return None not in found and all(
+            set(map(type, chain.from_iterable([found[place] or () for place in places]))) <= passing
+            for places, passing in self._groups
+        )
 
     def _refuse_absent(self, absent: list[Column], sent: Collection[str]) -> None:
         # With none of its columns there is nothing to answer to, and a number of rows that nothing bears out.
@@ -135,6 +150,13 @@ class Inputs:
 
 
 _NOTHING: dict[str, int] = {}
+
+
+def _passing(kind: FeatureType, columns: list[Column]) -> frozenset[type]:
+    """The types of values that all of `columns` take as they are."""
+    if any(column.known is not None for column in columns):
+        return frozenset()
+    return AS_THEY_ARE[kind] - ({type(None)} if any(column.watched for column in columns) else set())
 
 
 def _column(feature: Feature, policy: ColumnSettings | None, version: ModelVersion | None) -> Column:

@@ -54,7 +54,7 @@ class InvocationsResponse(msgspec.Struct, omit_defaults=True):
     parameters: dict[str, Any] | None = None
 
 
-Table = Mapping[str, Sequence[Any]]
+Table = Mapping[str, list[Any]]
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _decoder = msgspec.json.Decoder(InvocationsRequest)
 

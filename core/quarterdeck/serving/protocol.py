@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from random import getrandbits
@@ -68,8 +67,7 @@ class InferResponse(msgspec.Struct, omit_defaults=True):
     parameters: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedRequest:
+class ParsedRequest(msgspec.Struct, frozen=True):
     """A request whose columns fit the signature."""
 
     id: str
@@ -80,7 +78,7 @@ class ParsedRequest:
     event_times: list[datetime | None]
     extra_columns: tuple[str, ...] = ()
     """Columns that the model does not take: ignored, and said so in the response."""
-    imputed: dict[str, int] = field(default_factory=dict)
+    imputed: dict[str, int] = msgspec.field(default_factory=dict)
     """How many missing values were put in, by column."""
     fallback: tuple[str, ...] = ()
     """Columns whose policy sends the request to the fallback."""
@@ -111,8 +109,7 @@ class ParsedRequest:
         return said | ({"hint": self.hint} if self.hint else {})
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """The body of a response."""
 
     body: bytes

@@ -8,10 +8,10 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy.exc import OperationalError
 
 from quarterdeck.disk import free_bytes
@@ -21,6 +21,7 @@ from quarterdeck.serving.protocol import ParsedRequest
 from quarterdeck.serving.runtime import Answer
 from quarterdeck.serving.tally import Tally
 from quarterdeck.traffic import recording
+from quarterdeck.traffic.repetitions import Row
 from quarterdeck.workspace import Workspace
 
 FLUSH_SECONDS = 0.2
@@ -33,8 +34,7 @@ KILLED = "the worker was killed"
 log = logging.getLogger("quarterdeck.gateway")
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(msgspec.Struct, frozen=True):
     """One request that was answered."""
 
     deployment: str
@@ -84,8 +84,8 @@ class Recorder:
         self._metrics = metrics
         self._limit = limit
         self._worker = worker
-        self._queue: list[Served] = []
-        self._taken: list[Served] = []
+        self._queue: list[Row] = []
+        self._taken: list[Row] = []
         """Out of the queue, and not written yet: the recorder's thread alone sees it."""
         self.queued_rows = 0
         self._lost: Counter[tuple[str, str]] = Counter()
@@ -112,14 +112,20 @@ class Recorder:
         """
         if not self._chosen(served):
             return
-        rows = served.request.rows
+        count = served.request.rows
+        if self.queued_rows + count > self._limit:
+            self._count(served.deployment, QUEUE_FULL, count)
+            return
+        try:
+            # Here and not in the recorder's thread, which would take the interpreter from this one again and again.
+            rows = recording.rows_of(served.answered(self._omitted(served.deployment)))
+        except Exception as error:  # what cannot be written down was answered all the same
+            log.exception("a prediction of %s cannot be recorded", served.deployment)
+            self._count(served.deployment, _reason(error), count)
+            return
         with self._guard:
-            if self.queued_rows + rows > self._limit:
-                self._lost[served.deployment, QUEUE_FULL] += rows
-                self._metrics.unrecorded(served.deployment, rows)
-                return
-            self._queue.append(served)
-            self.queued_rows += rows
+            self._queue += rows
+            self.queued_rows += count
         if self.queued_rows >= BATCH_ROWS:
             self._wake.set()
 
@@ -159,12 +165,11 @@ class Recorder:
             with self._guard:
                 self._taken += self._queue
                 self._queue = []
-            while self._taken:
-                batch, rows = self._next_batch()
+            while batch := self._taken[:BATCH_ROWS]:
                 self._write(batch)
                 del self._taken[: len(batch)]
                 with self._guard:
-                    self.queued_rows -= rows
+                    self.queued_rows -= len(batch)
             self._write_lost()
             self._write_errors()
         except (BusyError, DiskError, OperationalError) as error:
@@ -172,39 +177,27 @@ class Recorder:
             return False
         return True
 
-    def _next_batch(self) -> tuple[list[Served], int]:
-        """The first of what was taken, and their rows."""
-        rows = 0
-        for count, served in enumerate(self._taken, start=1):
-            rows += served.request.rows
-            if rows >= BATCH_ROWS:
-                return self._taken[:count], rows
-        return self._taken[:], rows
-
-    def _write(self, batch: list[Served]) -> None:
+    def _write(self, batch: list[Row]) -> None:
+        answered = Counter(row[0] for row in batch)
         if free_bytes(self._workspace.folder) < self._workspace.settings.disk.stop_recording:
-            for served in batch:
-                self._count(served.deployment, DISK_LOW, served.request.rows)
+            self._count_all(answered, DISK_LOW)
             return
         try:
-            new = recording.record_answered(
-                self._workspace, [served.answered(self._omitted(served.deployment)) for served in batch]
-            )
-        except (BusyError, OperationalError):
+            new = recording.record_rows(self._workspace, batch)
+        except (BusyError, DiskError, OperationalError):
             raise
         except Exception as error:  # one batch that cannot be written must not end recording: it is counted
             log.exception("predictions could not be recorded")
-            for served in batch:
-                self._count(served.deployment, f"{type(error).__name__}: {error}"[:200], served.request.rows)
+            self._count_all(answered, _reason(error))
             return
         for deployment, count in new.items():
             self._metrics.recorded(deployment, count)
             self._settle(deployment, count)
-        answered: Counter[str] = Counter()
-        for served in batch:
-            answered[served.deployment] += served.request.rows
-        for deployment, ignored in (answered - new).items():
-            self._count(deployment, KNOWN_ID, ignored)
+        self._count_all(answered - new, KNOWN_ID)
+
+    def _count_all(self, rows: Counter[str], reason: str) -> None:
+        for deployment, count in rows.items():
+            self._count(deployment, reason, count)
 
     def _settle(self, deployment: str, rows: int) -> None:
         with self._guard:
@@ -244,3 +237,7 @@ class Recorder:
         if self.queued_rows or self._lost:
             rows = self.queued_rows + self._lost.total()
             log.error("%s predictions were answered and could not be recorded: traffic.db did not take them", rows)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]

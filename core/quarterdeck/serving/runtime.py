@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Protocol
 
+import msgspec
+
 from quarterdeck.registry.hosted import HostedPredictor
 from quarterdeck.registry.predictor import Predictor, load_predictor
 from quarterdeck.registry.signature import Signature
@@ -75,8 +77,7 @@ class LoadedModel:
         return Answer(predictions.values.tolist(), None if probabilities is None else probabilities.tolist())
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a model answered, row by row."""
 
     values: list[Any]

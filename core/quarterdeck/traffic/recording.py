@@ -14,7 +14,7 @@ import msgspec
 from sqlmodel import Session
 
 from quarterdeck.database import timestamp
-from quarterdeck.traffic.repetitions import Batch, Repetitions
+from quarterdeck.traffic.repetitions import Batch, Repetitions, Row
 from quarterdeck.workspace import Workspace
 
 _INSERT_PREDICTION = """
@@ -46,11 +46,10 @@ def record(workspace: Workspace, predictions: Sequence[Mapping[str, Any]]) -> Co
     Raises:
         BusyError: the lock of traffic.db was not free in time.
     """
-    return record_answered(workspace, [_answered(prediction) for prediction in predictions])
+    return record_rows(workspace, [row for prediction in predictions for row in rows_of(_answered(prediction))])
 
 
-@dataclass(slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """One request of one or more rows that a version answered."""
 
     deployment: str
@@ -68,14 +67,44 @@ class Answered:
     probabilities: Sequence[Sequence[float] | None]
 
 
-def record_answered(workspace: Workspace, requests: Sequence[Answered]) -> Counter[str]:
-    """As `record`, of whole requests.
+def rows_of(answered: Answered) -> list[Row]:
+    """The rows as they are stored: made before the lock is taken, which should be held for the writing alone."""
+    deployment, received = answered.deployment, timestamp(answered.received_at)
+    route = answered.revision, answered.version, answered.variant
+    end = answered.latency_us, answered.probe
+    return [
+        (
+            deployment,
+            id_,
+            key,
+            received,
+            received if event_time is None else timestamp(event_time),
+            *route,
+            as_json(inputs),
+            as_json(prediction),
+            as_json(probabilities),
+            *end,
+        )
+        for id_, key, event_time, inputs, prediction, probabilities in zip(
+            answered.ids,
+            answered.keys,
+            answered.event_times,
+            answered.inputs,
+            answered.predictions,
+            answered.probabilities,
+            strict=True,
+        )
+    ]
+
+
+def record_rows(workspace: Workspace, rows: Iterable[Row]) -> Counter[str]:
+    """As `record`, of what `rows_of` made.
 
     Raises:
         BusyError: the lock of traffic.db was not free in time.
     """
-    # Encoded before the lock is taken: it should be held for the writing alone.
-    return _insert_new(workspace, "record", _batch(requests)) if requests else Counter()
+    batch = _by_deployment(rows)
+    return _insert_new(workspace, "record", batch) if batch else Counter()
 
 
 def record_unrecorded(workspace: Workspace, deployment: str, *, worker: str, count: int, reason: str) -> None:
@@ -99,7 +128,8 @@ def add_predictions(workspace: Workspace, deployment: str, predictions: Sequence
         ReadOnlyError: the workspace is read-only.
     """
     workspace.refuse_if_read_only("predictions add")
-    batch = _batch([_answered({**prediction, "deployment": deployment}) for prediction in predictions])
+    answered = [_answered({**prediction, "deployment": deployment}) for prediction in predictions]
+    batch = _by_deployment(row for request in answered for row in rows_of(request))
     accepted = _insert_new(workspace, "predictions add", batch)[deployment] if batch else 0
     return Ingested(accepted=accepted, duplicates=len(predictions) - accepted)
 
@@ -140,17 +170,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a value of type {type(value).__name__} cannot be recorded")
 
 
-_encoder = msgspec.json.Encoder(enc_hook=_plain)
-
-
-def _each_as_json(values: Iterable[Any]) -> list[str]:
-    # A line for each: there is none within JSON that is written without blanks.
-    return _encoder.encode_lines(values).decode().split("\n")[:-1]
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 def as_json(value: Any) -> str:
     """A value as it is stored: NaN and infinities are null, which is what a missing value is here."""
-    return _encoder.encode(value).decode()
+    return _encode(value).decode()
 
 
 def _answered(prediction: Mapping[str, Any]) -> Answered:
@@ -172,20 +197,8 @@ def _answered(prediction: Mapping[str, Any]) -> Answered:
     )
 
 
-def _batch(requests: Sequence[Answered]) -> Batch:
-    """The rows as they are stored: what those of a request have in common is made once, and all JSON at once."""
-    texts = zip(
-        _each_as_json(chain.from_iterable(request.inputs for request in requests)),
-        _each_as_json(chain.from_iterable(request.predictions for request in requests)),
-        _each_as_json(chain.from_iterable(request.probabilities for request in requests)),
-        strict=True,
-    )
+def _by_deployment(rows: Iterable[Row]) -> Batch:
     batch = Batch()
-    for request in requests:
-        received, rows = timestamp(request.received_at), batch.setdefault(request.deployment, [])
-        route = request.revision, request.version, request.variant
-        end = request.latency_us, request.probe
-        for id_, key, event_time in zip(request.ids, request.keys, request.event_times, strict=True):
-            moment = received if event_time is None else timestamp(event_time)
-            rows.append((request.deployment, id_, key, received, moment, *route, *next(texts), *end))
+    for row in rows:
+        batch.setdefault(row[0], []).append(row)
     return batch

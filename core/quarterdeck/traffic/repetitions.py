@@ -13,8 +13,10 @@ from quarterdeck.traffic import segments
 from quarterdeck.traffic.segments import Moved
 from quarterdeck.workspace import Workspace
 
-Batch = dict[str, list[tuple[Any, ...]]]
-"""For each deployment the rows to insert, in the order of the table's columns."""
+Row = tuple[Any, ...]
+"""A prediction, in the order of the table's columns."""
+Batch = dict[str, list[Row]]
+"""For each deployment the rows to insert."""
 _ID, _EVENT_TIME = 1, 4
 
 
@@ -42,12 +44,12 @@ class Repetitions:
                 self._known.setdefault(deployment, set()).update(self._ids(segment))
                 self._read.add((segment.id, segment.rows))
 
-    def without(self, deployment: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    def without(self, deployment: str, rows: list[Row]) -> list[Row]:
         """The rows whose ids were not read."""
         known = self._known.get(deployment)
         return [row for row in rows if row[_ID] not in known] if known else rows
 
-    def _overlapping(self, tx: Session, deployment: str, rows: list[tuple[Any, ...]]) -> list[Moved]:
+    def _overlapping(self, tx: Session, deployment: str, rows: list[Row]) -> list[Moved]:
         times = sorted(row[_EVENT_TIME] for row in rows)
         where = "last_event >= :first AND first_event <= :last"
         return [
