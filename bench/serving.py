@@ -36,8 +36,8 @@ MODELS: dict[str, Callable[[], Any]] = {
     "gradient boosting": lambda: HistGradientBoostingClassifier(random_state=0),
 }
 COLUMNS_FORM, MATRIX = "13 columns", "13 floats"
-"""The same rows by name, as a frame has them, or as one array: each peer is asked by the form that its clients use, and
-MLflow by the other one too."""
+"""The same rows by name, as a frame has them, or as one array. Ours is asked by the very bytes that the peer
+gets: MLflow's protocol for names, the Open Inference Protocol for arrays; MLflow has its own form for arrays, too."""
 ROWS, CONNECTIONS = (1, 100), (1, 16)
 WARM_SECONDS, SECONDS = 0.5, 3.0
 BODIES = 64
@@ -142,17 +142,8 @@ def _ask(server: Server, found: Found) -> None:
             found[server.name, server.form, rows, connections] = Figures(**json.loads(done.stdout))
 
 
-def tensors(rows: list[list[float]]) -> dict[str, Any]:
-    """A request of the Open Inference Protocol with a tensor for each column, which asks for the label alone."""
-    inputs = [
-        {"name": name, "shape": [len(rows)], "datatype": "FP64", "data": list(values)}
-        for name, values in zip(COLUMNS, zip(*rows, strict=True), strict=True)
-    ]
-    return {"inputs": inputs, "outputs": [{"name": "predict"}]}
-
-
 def split(rows: list[list[float]]) -> dict[str, Any]:
-    """The same to MLflow's protocol."""
+    """A request of MLflow's protocol with the columns' names."""
     return {"dataframe_split": {"columns": COLUMNS, "data": rows}}
 
 
@@ -176,7 +167,7 @@ def _ours(folder: Path, fitted: dict[str, Any]) -> Iterator[list[Server]]:
         port = queries.gateway_state(workspace).port
         assert port is not None
         servers = []
-        for form, body in ((COLUMNS_FORM, tensors), (MATRIX, tensor)):
+        for form, path, body in ((COLUMNS_FORM, "/invocations/{}", split), (MATRIX, "/v2/models/{}/infer", tensor)):
             for runtime, model in DEPLOYMENTS.items():
                 candidate = make_candidate(workspace, model, fitted[form], training, target=TARGET)
                 if (candidate.graph is None) != (model == "slow"):
@@ -185,7 +176,7 @@ def _ours(folder: Path, fitted: dict[str, Any]) -> Iterator[list[Server]]:
                     number = register(tx, workspace, candidate).number
                 name = f"{model}-{number}"
                 settled(workspace, rollout.deploy(workspace, name, model=model, version=number))
-                servers.append(Server(runtime, form, port, f"/v2/models/{name}/infer", body))
+                servers.append(Server(runtime, form, port, path.format(name), body))
         yield servers
     workspace.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -14,6 +16,18 @@ from quarterdeck.workspace import Workspace
 OPEN = frozenset({"/v2", "/v2/health/live", "/v2/health/ready"})
 """What load balancers and supervisors ask."""
 _BEARER = "bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """An answer to who may not ask."""
+
+    status: int
+    message: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"www-authenticate": "Bearer"} if self.status == 401 else {}
 
 
 class Access:
@@ -33,18 +47,20 @@ class Access:
             self._tokens = valid_tokens(self._workspace)
             self._seen = newest or 0
 
-    def refusal(self, path: str, authorization: str) -> tuple[int, str] | None:
-        """Why a request is refused, with the status: 401 without a valid token, 403 for another deployment's."""
+    def refusal(self, path: str, authorization: str) -> Denied | None:
+        """Why a request is refused: 401 without a valid token, 403 for another deployment's."""
         if path in OPEN:
             return None
         if not authorization.lower().startswith(_BEARER):
-            return 401, "A token is needed: send 'Authorization: Bearer TOKEN'. `quarterdeck token create` makes one."
+            return Denied(
+                401, "A token is needed: send 'Authorization: Bearer TOKEN'. `quarterdeck token create` makes one."
+            )
         allowed = self._tokens.get(digest_of(authorization[len(_BEARER) :].strip()))
         if allowed is None:
-            return 401, "This token is unknown or was revoked."
+            return Denied(401, "This token is unknown or was revoked.")
         deployment = _deployment_of(path)
         if allowed and deployment is not None and deployment not in allowed:
-            return 403, f"This token is not for deployment '{deployment}'."
+            return Denied(403, f"This token is not for deployment '{deployment}'.")
         return None
 
 
@@ -68,15 +84,14 @@ class Guarded:
             given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
             refused = self._access.refusal(scope["path"], given.decode("latin-1"))
             if refused is not None:
-                await _refuse(send, *refused)
+                await _refuse(send, refused)
                 return
         await self._app(scope, receive, send)
 
 
-async def _refuse(send: Send, status: int, why: str) -> None:
-    body = msgspec.json.encode({"error": why})
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _refuse(send: Send, denied: Denied) -> None:
+    body = msgspec.json.encode({"error": denied.message})
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers += [(name.encode(), value.encode()) for name, value in denied.headers.items()]
+    await send({"type": "http.response.start", "status": denied.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 import resource
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from quarterdeck.serving.exchange import Exchange
+from quarterdeck.serving.inference import Asked, Inference, asked
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
+
+    from uvicorn._types import ASGI3Application
 
 HEAD_BYTES = 64 * 1024
 """Largest request line with headers."""
@@ -53,6 +60,11 @@ class Joined(asyncio.Transport):
             self._loop.call_soon(self._send)
         self._parts.append(bytes(data))
 
+    def send(self, data: bytes) -> None:
+        """Write it now, after what was written before."""
+        self._parts.append(data)
+        self._send()
+
     def close(self) -> None:
         self._send()
         self._transport.close()
@@ -72,6 +84,8 @@ class Connection(HttpToolsProtocol):
     most = MOST_FILES
     """Connections at once; set once for the process."""
     request_seconds = REQUEST_SECONDS
+    inference: Inference
+    """Answers what asks for predictions, all else goes to the ASGI application; set once for the process."""
     _timer: TimerHandle | None = None
     _head_bytes = 0
     _unread_bytes = 0
@@ -116,12 +130,65 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        super().on_headers_complete()
+        path = unquote(httptools.parse_url(self.url).path.decode("ascii"))
+        request = asked(self.parser.get_method().decode("ascii"), path, self.headers)
+        if request is None:
+            super().on_headers_complete()
+            return
+        before: RequestResponseCycle | None = self.cycle
+        self.cycle = exchange = self._exchange(request)
+        if before is None or before.response_complete:
+            exchange.begin()
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+
+    def _exchange(self, request: Asked) -> Exchange:
+        return Exchange(
+            self.inference,
+            request,
+            self.tasks,
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+
+    def on_body(self, body: bytes) -> None:
+        if not isinstance(self.cycle, Exchange):
+            super().on_body(body)
+        elif not self.cycle.response_complete:
+            self.cycle.take(body)
 
     def on_message_complete(self) -> None:
         self._arriving = False
         self._stop_timer()
         super().on_message_complete()
+        if isinstance(self.cycle, Exchange) and self.cycle.begun:
+            self._answer(self.cycle)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        # uvicorn calls this for the next of several requests that came at once.
+        if not isinstance(cycle, Exchange):
+            super()._start_asgi_task(cycle, app)
+            return
+        cycle.begin()
+        if not cycle.more_body:
+            self._answer(cycle)
+
+    def _answer(self, exchange: Exchange) -> None:
+        if exchange.response_complete:
+            return
+        task = self.loop.create_task(exchange.run())
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def _start_timer(self) -> None:
         if self._timer is None:

@@ -48,6 +48,8 @@ class Reply(msgspec.Struct, frozen=True):
     content: Content
     route: ActiveRoute
     served: Served
+    recorded: bool
+    """It is to be recorded once it has left."""
 
 
 class Write(Protocol):
@@ -182,13 +184,13 @@ class Gateway:
         served = Served(
             route.deployment, route.revision, model.version, request, answer, received_at, latency_us, probe, variant
         )
-        self._recorder.announce(served)
-        return Reply(content, route, served)
+        return Reply(content, route, served, recorded=self._recorder.announce(served))
 
     def delivered(self, reply: Reply) -> None:
         """Record what was answered; the first answer of a new route is its proof."""
         served = reply.served
-        self._recorder.offer(served)
+        if reply.recorded:
+            self._recorder.offer(served)
         if not served.probe:
             meters = self.metrics.route(served.deployment, served.version, served.variant)
             meters.answered(served.request.rows, served.latency_us / 1e6)

@@ -9,12 +9,10 @@ from typing import Any
 
 from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
-from litestar.types import ASGIApp
 
 from quarterdeck.errors import QuarterdeckError
 from quarterdeck.serving import binary, encoding, external, openapi, protocol
 from quarterdeck.serving.gateway import Gateway
-from quarterdeck.serving.inference import Inference
 from quarterdeck.serving.refusals import refusal
 from quarterdeck.serving.responses import Answer, as_json
 from quarterdeck.workspace import Workspace
@@ -22,10 +20,10 @@ from quarterdeck.workspace import Workspace
 AnyRequest = Request[Any, Any, Any]
 
 
-def make_app(workspace: Workspace, gateway: Callable[[], Gateway], lifespan: list[Any]) -> ASGIApp:
-    """The HTTP application. `gateway` gives the gateway once the application has started."""
+def make_app(workspace: Workspace, gateway: Callable[[], Gateway], lifespan: list[Any]) -> Litestar:
+    """The HTTP application behind the predictions. `gateway` gives the gateway once the application has started."""
     settings = workspace.settings.gateway
-    app = Litestar(
+    return Litestar(
         route_handlers=[*_health(gateway, token=settings.require_token), *_models(gateway), *_reports(workspace)],
         exception_handlers={QuarterdeckError: _failed, HTTPException: _http, Exception: _failed},
         lifespan=lifespan,
@@ -33,7 +31,6 @@ def make_app(workspace: Workspace, gateway: Callable[[], Gateway], lifespan: lis
         openapi_config=None,
         logging_config=None,
     )
-    return Inference(app, gateway, limit=settings.max_body_bytes)
 
 
 def _health(gateway: Callable[[], Gateway], *, token: bool) -> list[Any]:

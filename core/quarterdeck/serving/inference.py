@@ -1,111 +1,119 @@
-"""The way of a prediction over HTTP: by ASGI itself, since a framework's way would take longer than all the rest."""
+"""What asks for predictions over HTTP, from its head and its body to the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
-from litestar.enums import ScopeType
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
-from litestar.types import ASGIApp, Receive, Scope, Send
 
 from quarterdeck.serving import binary, encoding, invocations, protocol
+from quarterdeck.serving.access import Access
 from quarterdeck.serving.gateway import CHAMPION, Gateway, Reply
-from quarterdeck.serving.refusals import Refusal, refusal
+from quarterdeck.serving.refusals import refusal
 
 Headers = list[tuple[bytes, bytes]]
 _JSON, _BYTES = (b"content-type", b"application/json"), (b"content-type", b"application/octet-stream")
 _LENGTH = binary.LENGTH_HEADER.encode()
 
 
-class _ClientGoneError(Exception):
-    """Nobody waits for an answer any more."""
+class Asked(msgspec.Struct, frozen=True):
+    """The head of a request for predictions."""
+
+    method: str
+    path: str
+    headers: dict[bytes, bytes]
+    deployment: str
+    version: str | None
+    scoring: bool
+    """By MLflow's protocol; else by the Open Inference Protocol."""
+
+
+class Response(msgspec.Struct, frozen=True):
+    """What is sent back; its length is still to be said."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    reply: Reply | None = None
+    """Where it is an answer: what to record once it has left."""
+
+
+def asked(method: str, path: str, headers: Headers) -> Asked | None:
+    """What a request asks for; None where that is no prediction."""
+    match path.split("/"):
+        case ["", "v2", "models", deployment, "infer"]:
+            return Asked(method, path, dict(headers), deployment, None, False)
+        case ["", "v2", "models", deployment, "versions", version, "infer"]:
+            return Asked(method, path, dict(headers), deployment, version, False)
+        case ["", "invocations", deployment]:
+            return Asked(method, path, dict(headers), deployment, None, True)
+    return None
 
 
 class Inference:
-    """Answers what asks for predictions; all else goes on to the application behind it."""
+    """Answers what asks for predictions."""
 
-    def __init__(self, app: ASGIApp, gateway: Callable[[], Gateway], *, limit: int) -> None:
-        """`gateway` gives the gateway once the application has started; `limit`: bytes of the largest body."""
-        self._app = app
+    def __init__(self, gateway: Callable[[], Gateway], *, limit: int, access: Access | None = None) -> None:
+        """`gateway` gives the gateway once it has started; `limit`: bytes of the largest body; `access`: where it is
+        held to tokens."""
         self._gateway = gateway
         self._limit = limit
+        self._access = access
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or (asked := _asked(scope["path"])) is None:
-            await self._app(scope, receive, send)
-            return
-        said = dict(scope["headers"])
+    def refused(self, asked: Asked) -> Response | None:
+        """What the head is refused for; None: the body may come."""
+        if self._access is not None:
+            denied = self._access.refusal(asked.path, asked.headers.get(b"authorization", b"").decode("latin-1"))
+            if denied is not None:
+                return _told(denied.status, denied.message, denied.headers)
+        if asked.method != "POST":
+            return _told(405, f"{asked.path} does not take {asked.method}.", {"allow": "POST"})
+        length = asked.headers.get(b"content-length", b"")
+        return self.refused_at(asked, int(length)) if length.isdigit() else None
+
+    def refused_at(self, asked: Asked, size: int) -> Response | None:
+        """Whether a body of `size` bytes, or more, is too large."""
+        return self._failed(asked, RequestEntityTooLarge()) if size > self._limit else None
+
+    async def answer(self, asked: Asked, body: bytes) -> Response:
+        """The answer to a whole request that was not refused. Pass it to `delivered` once it has left."""
         try:
-            if scope["method"] != "POST":
-                told = Refusal(405, f"{scope['path']} does not take {scope['method']}.", {"allow": "POST"})
-                await _refuse(send, told)
-                return
-            reply, headers = await self._reply(*asked, said, receive)
-        except _ClientGoneError:
-            return
+            reply, headers = await self._reply(asked, body)
         except Exception as error:  # whatever it is, it has an answer
-            await _refuse(send, refusal(error, f"{scope['method']} {scope['path']}", limit=self._limit))
-            return
-        body = reply.content.body
-        if len(body) >= encoding.LEAST_BYTES and encoding.takes_gzip(said.get(b"accept-encoding", b"")):
-            body = await encoding.compressed(body)
+            return self._failed(asked, error)
+        content = reply.content.body
+        if len(content) >= encoding.LEAST_BYTES and encoding.takes_gzip(asked.headers.get(b"accept-encoding", b"")):
+            content = await encoding.compressed(content)
             headers.append((b"content-encoding", b"gzip"))
-        await _send(send, 200, headers, body)
-        self._gateway().delivered(reply)
+        return Response(200, headers, content, reply)
 
-    async def _reply(
-        self, deployment: str, version: str | None, scoring: bool, said: dict[bytes, bytes], receive: Receive
-    ) -> tuple[Reply, Headers]:
-        """The answer with its headers. `scoring`: by MLflow's protocol; `said`: the request's headers."""
-        body = await _body(receive, said, self._limit)
-        if scoring:
+    def delivered(self, response: Response) -> None:
+        """The response has left."""
+        if response.reply is not None:
+            self._gateway().delivered(response.reply)
+
+    async def _reply(self, asked: Asked, body: bytes) -> tuple[Reply, Headers]:
+        said = asked.headers
+        if (coding := said.get(b"content-encoding")) is not None:
+            body = await encoding.decompressed(body, coding.decode("latin-1"), self._limit)
+        if asked.scoring:
             kind = said.get(b"content-type", b"").decode("latin-1")
             reply = await self._gateway().infer(
-                deployment, lambda inputs, now: invocations.parse(body, inputs, now, kind), invocations.answer
+                asked.deployment, lambda inputs, now: invocations.parse(body, inputs, now, kind), invocations.answer
             )
             # The body does not hold the request's id.
             return reply, [*_headers(reply), (b"x-request-id", reply.served.request.id.encode("latin-1", "replace"))]
         given = said.get(_LENGTH)
         length = None if given is None else given.decode("latin-1")
         reply = await self._gateway().infer(
-            deployment, lambda inputs, now: protocol.parse(body, inputs, now, length), version=version
+            asked.deployment, lambda inputs, now: protocol.parse(body, inputs, now, length), version=asked.version
         )
         return reply, _headers(reply)
 
-
-def _asked(path: str) -> tuple[str, str | None, bool] | None:
-    """The deployment and its version, and whether it is MLflow's protocol; None where no prediction is asked for."""
-    match path.split("/"):
-        case ["", "v2", "models", deployment, "infer"]:
-            return deployment, None, False
-        case ["", "v2", "models", deployment, "versions", version, "infer"]:
-            return deployment, version, False
-        case ["", "invocations", deployment]:
-            return deployment, None, True
-    return None
-
-
-async def _body(receive: Receive, said: dict[bytes, bytes], limit: int) -> bytes:
-    """The body, not larger than `limit` as it came, nor once it is not compressed any more."""
-    length = said.get(b"content-length", b"")
-    if length.isdigit() and int(length) > limit:
-        raise RequestEntityTooLarge
-    parts, size = [], 0
-    while True:
-        message: dict[str, Any] = dict(await receive())
-        if message["type"] == "http.disconnect":
-            raise _ClientGoneError
-        parts.append(message["body"])
-        size += len(message["body"])
-        if size > limit:
-            raise RequestEntityTooLarge
-        if not message["more_body"]:
-            break
-    body = parts[0] if len(parts) == 1 else b"".join(parts)
-    coding = said.get(b"content-encoding")
-    return body if coding is None else await encoding.decompressed(body, coding.decode("latin-1"), limit)
+    def _failed(self, asked: Asked, error: Exception) -> Response:
+        said = refusal(error, f"{asked.method} {asked.path}", limit=self._limit)
+        return _told(said.status, said.message, said.headers)
 
 
 def _headers(reply: Reply) -> Headers:
@@ -121,12 +129,6 @@ def _headers(reply: Reply) -> Headers:
     return headers
 
 
-async def _refuse(send: Send, said: Refusal) -> None:
-    headers = [_JSON, *((name.encode(), value.encode()) for name, value in (said.headers or {}).items())]
-    await _send(send, said.status, headers, msgspec.json.encode({"error": said.message}))
-
-
-async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+def _told(status: int, message: str, headers: dict[str, str] | None) -> Response:
+    named = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    return Response(status, [_JSON, *named], msgspec.json.encode({"error": message}))

@@ -48,27 +48,27 @@ class Served(msgspec.Struct, frozen=True):
     variant: str = "champion"
     """`fallback` where a column's policy sent the request there."""
 
-    def answered(self, omitted: Collection[str] = ()) -> recording.Answered:
+    def rows(self, omitted: Collection[str] = ()) -> list[Row]:
         """What is recorded of it; the values of `omitted` columns are left out."""
         request = self.request
         columns: Iterable[list[Any]] = request.columns.values()
         if omitted:
             nothing = [None] * request.rows
             columns = [nothing if name in omitted else values for name, values in request.columns.items()]
-        return recording.Answered(
+        return recording.rows_of(
             self.deployment,
-            self.received_at,
-            self.revision,
-            self.version,
-            self.variant,
-            self.latency_us,
-            self.probe,
-            request.ids,
-            request.keys,
-            request.event_times,
-            zip(*columns, strict=True),
-            self.answer.values,
-            self.answer.probabilities or [None] * request.rows,
+            received_at=self.received_at,
+            revision=self.revision,
+            version=self.version,
+            variant=self.variant,
+            latency_us=self.latency_us,
+            probe=self.probe,
+            ids=request.ids,
+            keys=request.keys,
+            event_times=request.event_times,
+            inputs=zip(*columns, strict=True),
+            predictions=self.answer.values,
+            probabilities=self.answer.probabilities or [None] * request.rows,
         )
 
 
@@ -99,26 +99,29 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="recorder")
         self._thread.start()
 
-    def announce(self, served: Served) -> None:
-        """Count a request whose answer is about to leave: a kill before `offer` must not take it along uncounted."""
-        if self._chosen(served):
+    def announce(self, served: Served) -> bool:
+        """Whether to `offer` a request whose answer is about to leave.
+
+        It is counted now: a kill must not take it along uncounted.
+        """
+        chosen = self._chosen(served)
+        if chosen:
             with self._guard:
                 self._tally.answered(served.deployment, served.request.rows)
+        return chosen
 
     def offer(self, served: Served) -> None:
-        """Queue an answered request, if it is to be recorded; count it as unrecorded when there is no room.
+        """Queue a request that was announced and answered; count it as unrecorded when there is no room.
 
         Never waits for the disk.
         """
-        if not self._chosen(served):
-            return
         count = served.request.rows
         if self.queued_rows + count > self._limit:
             self._count(served.deployment, QUEUE_FULL, count)
             return
         try:
             # Here and not in the recorder's thread, which would take the interpreter from this one again and again.
-            rows = recording.rows_of(served.answered(self._omitted(served.deployment)))
+            rows = served.rows(self._omitted(served.deployment))
         except Exception as error:  # what cannot be written down was answered all the same
             log.exception("a prediction of %s cannot be recorded", served.deployment)
             self._count(served.deployment, _reason(error), count)

@@ -24,6 +24,7 @@ from quarterdeck.serving.certificate import check_certificate
 from quarterdeck.serving.connections import KEEP_ALIVE_SECONDS, Connection, take_all_descriptors
 from quarterdeck.serving.gateway import Gateway
 from quarterdeck.serving.http import make_app
+from quarterdeck.serving.inference import Inference
 from quarterdeck.serving.metrics import WRITE_SECONDS, Metrics
 from quarterdeck.serving.recorder import Recorder
 from quarterdeck.serving.routing import RouteTable, RouteWatch
@@ -68,14 +69,16 @@ def serve(
     # uvicorn takes these signals while it serves and raises them again when it has drained; that ends here, with 0.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _stop)
-    Connection.most = take_all_descriptors()
     check_certificate(workspace.root, workspace.settings.gateway)
     listening = _listen(host, port) if fd is None else socket.socket(fileno=fd)
     worker = _Worker(workspace, slot, listening, beat)
     settings = workspace.settings.gateway
+    access = worker.access if settings.require_token else None
+    Connection.most = take_all_descriptors()
+    Connection.inference = Inference(lambda: worker.gateway, limit=settings.max_body_bytes, access=access)
     app: Any = make_app(workspace, lambda: worker.gateway, [worker.lifespan])
     config = uvicorn.Config(
-        Guarded(app, worker.access) if settings.require_token else app,
+        app if access is None else Guarded(app, access),
         loop="uvloop",
         http=Connection,
         ws="none",

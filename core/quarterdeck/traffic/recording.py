@@ -46,32 +46,30 @@ def record(workspace: Workspace, predictions: Sequence[Mapping[str, Any]]) -> Co
     Raises:
         BusyError: the lock of traffic.db was not free in time.
     """
-    return record_rows(workspace, [row for prediction in predictions for row in rows_of(_answered(prediction))])
+    return record_rows(workspace, [_row(prediction) for prediction in predictions])
 
 
-class Answered(msgspec.Struct, frozen=True):
-    """One request of one or more rows that a version answered."""
+def rows_of(
+    deployment: str,
+    *,
+    received_at: datetime,
+    revision: int | None,
+    version: int,
+    variant: str,
+    latency_us: int,
+    probe: bool,
+    ids: Iterable[str],
+    keys: Iterable[str | None],
+    event_times: Iterable[datetime | None],
+    inputs: Iterable[Sequence[Any]],
+    predictions: Iterable[Any],
+    probabilities: Iterable[Sequence[float] | None],
+) -> list[Row]:
+    """The rows of one request that a version answered, as they are stored.
 
-    deployment: str
-    received_at: datetime
-    revision: int | None
-    version: int
-    variant: str
-    latency_us: int
-    probe: bool
-    ids: Sequence[str]
-    keys: Sequence[str | None]
-    event_times: Sequence[datetime | None]
-    inputs: Iterable[Sequence[Any]]
-    predictions: Sequence[Any]
-    probabilities: Sequence[Sequence[float] | None]
-
-
-def rows_of(answered: Answered) -> list[Row]:
-    """The rows as they are stored: made before the lock is taken, which should be held for the writing alone."""
-    deployment, received = answered.deployment, timestamp(answered.received_at)
-    route = answered.revision, answered.version, answered.variant
-    end = answered.latency_us, answered.probe
+    They are made before the lock is taken, which should be held for the writing alone.
+    """
+    received = timestamp(received_at)
     return [
         (
             deployment,
@@ -79,20 +77,17 @@ def rows_of(answered: Answered) -> list[Row]:
             key,
             received,
             received if event_time is None else timestamp(event_time),
-            *route,
-            as_json(inputs),
-            as_json(prediction),
-            as_json(probabilities),
-            *end,
+            revision,
+            version,
+            variant,
+            _encode(row).decode(),
+            _encode(prediction).decode(),
+            _encode(shares).decode(),
+            latency_us,
+            probe,
         )
-        for id_, key, event_time, inputs, prediction, probabilities in zip(
-            answered.ids,
-            answered.keys,
-            answered.event_times,
-            answered.inputs,
-            answered.predictions,
-            answered.probabilities,
-            strict=True,
+        for id_, key, event_time, row, prediction, shares in zip(
+            ids, keys, event_times, inputs, predictions, probabilities, strict=True
         )
     ]
 
@@ -128,8 +123,7 @@ def add_predictions(workspace: Workspace, deployment: str, predictions: Sequence
         ReadOnlyError: the workspace is read-only.
     """
     workspace.refuse_if_read_only("predictions add")
-    answered = [_answered({**prediction, "deployment": deployment}) for prediction in predictions]
-    batch = _by_deployment(row for request in answered for row in rows_of(request))
+    batch = _by_deployment(_row({**prediction, "deployment": deployment}) for prediction in predictions)
     accepted = _insert_new(workspace, "predictions add", batch)[deployment] if batch else 0
     return Ingested(accepted=accepted, duplicates=len(predictions) - accepted)
 
@@ -178,23 +172,24 @@ def as_json(value: Any) -> str:
     return _encode(value).decode()
 
 
-def _answered(prediction: Mapping[str, Any]) -> Answered:
+def _row(prediction: Mapping[str, Any]) -> Row:
     """One prediction with the fields of `Prediction`."""
-    return Answered(
+    (row,) = rows_of(
         prediction["deployment"],
-        prediction["received_at"],
-        prediction.get("revision"),
-        prediction["version"],
-        prediction.get("variant", "champion"),
-        prediction.get("latency_us", 0),
-        prediction.get("probe", False),
-        [prediction["id"]],
-        [prediction.get("key")],
-        [prediction.get("event_time")],
-        [prediction["inputs"]],
-        [prediction["prediction"]],
-        [prediction.get("probabilities")],
+        received_at=prediction["received_at"],
+        revision=prediction.get("revision"),
+        version=prediction["version"],
+        variant=prediction.get("variant", "champion"),
+        latency_us=prediction.get("latency_us", 0),
+        probe=prediction.get("probe", False),
+        ids=[prediction["id"]],
+        keys=[prediction.get("key")],
+        event_times=[prediction.get("event_time")],
+        inputs=[prediction["inputs"]],
+        predictions=[prediction["prediction"]],
+        probabilities=[prediction.get("probabilities")],
     )
+    return row
 
 
 def _by_deployment(rows: Iterable[Row]) -> Batch:

@@ -101,7 +101,8 @@ def test_a_share_of_requests_is_recorded_and_the_same_ones_by_every_worker(works
     for worker in ("gateway/0", "gateway/1"):
         recorder = Recorder(sampled, Metrics(workspace.folder / "metrics", 0), limit=5000, worker=worker)
         for number in range(1000):
-            recorder.offer(served(f"r{number}"))
+            if recorder.announce(asked := served(f"r{number}")):
+                recorder.offer(asked)
         recorder.close()
         written.append({row[1] for row in rows_of(workspace, "prediction")})
     assert 200 < len(written[0]) < 400
