@@ -109,6 +109,7 @@ ROLLBACK = (
     Key("plan.help", "question_mark", "help", "help", "the keys of this screen", "?"),
     Key("plan.undo", "U", "undo", "undo", "once it has ended: plan the reverse"),
     Key("plan.roll_back", "R", "plan", "plan another", "while watching: plan another rollback"),
+    Key("plan.score", "S", "score", "score again", "after a rollback of a batch deployment: score its outputs again"),
     Key("plan.quit", "ctrl+c", "app.quit", "quit", "quit at once; an operation goes on", "Ctrl-C"),
 )
 

@@ -113,6 +113,15 @@ def children_of(pid: int) -> list[int]:
     return [child for child, stat in _all_stats() if int(stat[_PARENT]) == pid and stat[_STATE] not in "ZX"]
 
 
+def working_folders() -> set[Path]:
+    """The folders in which processes run, as far as we may know."""
+    found = set()
+    for pid, _ in _all_stats():
+        with contextlib.suppress(OSError):
+            found.add(Path(os.readlink(f"/proc/{pid}/cwd")))
+    return found
+
+
 def marked(variable: str, value: str) -> list[ProcessIdentity]:
     """Processes of ours that were started with the environment variable set to something that begins with `value`."""
     mark = f"{variable}={value}".encode()

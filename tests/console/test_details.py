@@ -171,5 +171,5 @@ def test_a_batch_rollback_names_what_is_to_be_scored_again(seeded: Workspace) ->
     batch: dict[str, Any] = {"served_by": ServedBy.BATCH, "kind": RevisionKind.ROLLBACK, "outputs": (output,)}
     said = elsewhere(seeded, state=OperationState.UNPROVEN, **batch)
     assert "scored/monday.csv  1,200 rows" in said
-    assert "`quarterdeck score --again" in said
+    assert "S scores them again" in said
     assert "The next score uses it" in said

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from sqlmodel import select
+
+from quarterdeck.deployments.batch_output import BatchOutput
+from quarterdeck.deployments.deployment import ServedBy, find_deployment
 from quarterdeck.deployments.queries import deployments, operations, revisions
 from quarterdeck.deployments.rollout import deploy
+from quarterdeck.events import Event
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.screens.console import ConsoleScreen
 from quarterdeck_console.widgets.text_view import TextView
@@ -99,6 +104,44 @@ async def test_a_protected_deployment_asks_for_name_and_reason(seeded: Workspace
         await pilot.press(*["backspace"] * 9, "delete", *"churn", "enter", "enter", "enter")
         await settled(pilot, lambda: desired(seeded, "churn") == (3, 1))
         assert revisions(seeded, "churn")[0].reason == "slow answers"
+
+
+async def test_what_a_bad_version_wrote_is_scored_again_when_asked_for(seeded: Workspace, console: Console) -> None:
+    deploy(seeded, "nightly", model="fraud", version=1, served_by=ServedBy.BATCH)
+    deploy(seeded, "nightly", model="fraud", version=2)
+    with seeded.state.write("test") as tx:
+        output = BatchOutput(
+            deployment_id=find_deployment(tx, "nightly").id or 0,
+            version=2,
+            revision=2,
+            input="/data/in.csv",
+            output="/data/monday.csv",
+            rows=12,
+            options={},
+            ids="monday",
+            actor="ann",
+            at=seeded.now(),
+            input_digest="a" * 64,
+            digest="b" * 64,
+        )
+        tx.add(output)
+    async with console(seeded) as pilot:
+        await plan(pilot, "nightly")
+        await pilot.press("enter")
+        await listening(pilot)
+        await pilot.press("y")
+        await settled(pilot, lambda: "/data/monday.csv  12 rows" in words(pilot))
+        await pilot.press("S")
+        await listening(pilot)
+        await pilot.press("escape")
+        assert strip_of(pilot).question is None
+        await pilot.press("S")
+        await listening(pilot)
+        await pilot.press("y")
+        await settled(pilot, lambda: "scored again by a job" in said(pilot))
+    with seeded.state.read() as tx:
+        asked = tx.exec(select(Event.subject).where(Event.kind == "score.requested")).all()
+    assert asked == ["deployment/nightly"]
 
 
 async def test_esc_leaves_the_strip_then_the_screen_and_nothing_changed(seeded: Workspace, console: Console) -> None:

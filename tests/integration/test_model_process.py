@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from quarterdeck.processes import is_alive
+from quarterdeck.processes import identity_of, is_alive
 from quarterdeck.registry import model_host
 from quarterdeck.registry.answers import Predictions
 from quarterdeck.registry.hosted import HostedPredictor, Limits, ModelDownError, ModelTimeoutError, Plan
@@ -135,6 +135,34 @@ def test_a_model_that_leaks_is_ended_at_its_limit(tmp_path: Path) -> None:
         with pytest.raises(ModelDownError, match=r"it took [\d,]+ MB of memory, and may take 200 MB"):
             asked(predictor, "leak")
         wait_for(lambda: again(predictor), seconds=PATIENCE, what="the process to be there again")
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+def test_what_it_started_ends_with_it_even_in_a_session_of_its_own(tmp_path: Path, how: str) -> None:
+    # Started by a child that has ended: nothing but its environment tells whose it is.
+    source = """\
+import os, subprocess, sys
+from pathlib import Path
+
+SLEEPER = "import os, time; open('child', 'w').write(str(os.getpid())); time.sleep(600)"
+STARTER = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEPER!r}], start_new_session=True)"
+subprocess.run([sys.executable, "-c", STARTER], check=True)
+while not (Path("child").exists() and Path("child").read_text()):
+    pass
+
+def predict(rows):
+    if rows[0]["channel"] == "abort":
+        os.abort()
+    return [row["amount"] for row in rows]
+"""
+    with hosted(tmp_path / "code", source) as predictor:
+        child = identity_of(int((tmp_path / "code" / "child").read_text()))
+        assert child is not None
+        if how == "abort":
+            with pytest.raises(ModelDownError):
+                asked(predictor, "abort")
+            wait_for(lambda: not is_alive(child), what="the end of what it had started")
+    wait_for(lambda: not is_alive(child), what="the end of what it had started")
 
 
 def test_one_that_is_killed_while_it_answers_is_told_of_and_started_again(tmp_path: Path) -> None:

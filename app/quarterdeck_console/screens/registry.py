@@ -160,6 +160,7 @@ def describe_version(workspace: Workspace, row: VersionRow) -> Text:
     page = Page().title(f"{row.model}@{row.number}", state(row.gate))
     page.field("format", f"{row.format}, {row.task}").field("made by", f"{row.created_by}, {moment(row.created_at)}")
     page.field("runtime", row.runtime).field("run", row.run_id)
+    page.field("memory", row.memory_bytes and f"{row.memory_bytes / 1e6:,.1f} MB when it was loaded last")
     if row.metrics:
         page.heading("Metrics on the holdout").fields(row.metrics)
     if row.gate_checks:

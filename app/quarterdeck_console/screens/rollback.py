@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PAGE_KEYS = ("text.down", "plan.back", "plan.help")
 MODE_KEYS = {
     "plan": ("move.enter", "move.down", "plan.diff", "plan.replay", "plan.again", "plan.back", "plan.help"),
-    "watch": ("plan.undo", "plan.roll_back", "plan.back", "plan.help"),
+    "watch": ("plan.undo", "plan.roll_back", "plan.score", "plan.back", "plan.help"),
 }
 
 
@@ -285,6 +285,25 @@ class RollbackScreen(Frame):
     def action_undo(self) -> None:
         if self._mode == "watch":
             self.app.switch_screen(RollbackScreen(RollbackTarget(self._target.deployment), undo=True))
+
+    def action_score(self) -> None:
+        operation = self._operation
+        if self._mode != "watch" or operation is None or self.asking:
+            return
+        if not operation.outputs:
+            self.say("No outputs are known that would have to be scored again.")
+            return
+        deployment, count = operation.deployment, len(operation.outputs)
+        noun = "output" if count == 1 else "outputs"
+        self.ask(
+            Question(
+                words=f"Score {count} {noun} again that v{operation.from_version} wrote, by v{operation.version}?",
+                verb="Score again",
+                answered=lambda _, __: self.console_app.ask_once(
+                    lambda workspace: rollback_plan.score_again(workspace, deployment), self.say
+                ),
+            )
+        )
 
     def action_plan(self) -> None:
         if self._mode == "watch":

@@ -104,6 +104,17 @@ def watch(workspace: Workspace, operation: int) -> OperationRow:
     return read(workspace, operation)
 
 
+def score_again(workspace: Workspace, deployment: str) -> str:
+    """Ask for what the bad version wrote to be scored again; a sentence about it."""
+    from quarterdeck.deployments.scoring import ask_to_score_again
+    from quarterdeck.runner.queries import runner_state
+
+    ask_to_score_again(workspace, deployment)
+    if runner_state(workspace).alive:
+        return "They are scored again by a job: `:job` lists it."
+    return "A job will score them again once a runner is there: start one with `quarterdeck up`."
+
+
 def start_replay(workspace: Workspace, deployment: str, version: int) -> tuple[int, bool]:
     """Ask for a replay; its number, and whether a runner is there to make it."""
     from quarterdeck.deployments.replaying import request

@@ -161,7 +161,7 @@ def watching(operation: OperationRow) -> Text:
         page.heading(f"Written by v{o.from_version}")
         for output in o.outputs:
             page.line(f"{clean(output.output)}  {number(output.rows)} rows, {moment(output.at)}")
-        page.line(f"`quarterdeck score --again {clean(o.deployment)}` scores them again.", ACCENT)
+        page.line("S scores them again by the version that is wanted now.", ACCENT)
     if by_workers and not o.workers:
         page.line("No gateway is alive, so nobody can serve it yet. Start one with `quarterdeck up`;", WARN)
         page.line("the operation is written, waits for it, and is verified then.", WARN)

@@ -26,6 +26,7 @@ from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.workspace import Workspace
 
 Fence = Callable[[Session], None]
+NO_ROLLBACK = "The newest change of '{}' is no rollback: say whose outputs to score again, with --version N."
 MOVED_TIMES = 3
 """How often a scheduled score begins again because the deployment moved meanwhile."""
 SETTLE_PATIENCE_SECONDS = 60.0
@@ -113,8 +114,40 @@ def score_scheduled(workspace: Workspace, name: str, source: str, target: str, *
                 raise
 
 
+def ask_to_score_again(workspace: Workspace, name: str, *, actor: str | None = None) -> None:
+    """Have a runner do, as a job, what `score_again` does after a rollback.
+
+    Raises:
+        NotFoundError: there is no such deployment.
+        RefusedError: it is no batch deployment, or the workspace is read-only.
+        UsageError: the newest change is no rollback.
+    """
+    with workspace.change("score") as tx:
+        deployment = _batch(tx, name)
+        if not _left(tx, deployment):
+            raise UsageError(NO_ROLLBACK.format(name))
+        revision = {"revision": deployment.desired_revision}
+        workspace.record(tx, "score.requested", f"deployment/{name}", revision, actor=actor)
+
+
+def score_again_whole(workspace: Workspace, name: str, *, fence: Fence | None = None) -> None:
+    """`score_again`, in a job, which fails where an output could not be scored again.
+
+    Raises:
+        DataError: so it was; the message names each of them.
+    """
+    failed = [f"{one.output}: {one.why_not}" for one in score_again(workspace, name, fence=fence) if one.done is None]
+    if failed:
+        raise DataError(f"Not every output could be scored again. {'; '.join(failed)}")
+
+
 def score_again(
-    workspace: Workspace, name: str, *, version: int | None = None, actor: str | None = None
+    workspace: Workspace,
+    name: str,
+    *,
+    version: int | None = None,
+    actor: str | None = None,
+    fence: Fence | None = None,
 ) -> list[Again]:
     """Score again what `version` wrote and nobody has written since: by default what was rolled back from.
 
@@ -130,24 +163,22 @@ def score_again(
         bad = _left(tx, deployment) if version is None else {version}
         revision = find_revision(tx, deployment.id or 0, deployment.desired_revision or 0)
         if not bad:
-            raise UsageError(
-                f"The newest change of '{name}' is no rollback: say whose outputs to score again, with --version N."
-            )
+            raise UsageError(NO_ROLLBACK.format(name))
         if revision.version in bad:
             raise UsageError(f"Version {revision.version} is what '{name}' scores with now: its outputs stand.")
         rows = [row for one in sorted(bad) for row in standing_outputs(tx, deployment, one)]
         known = {row.id: tx.get_one(BatchOutput, row.id) for row in rows}
-    return [_one_again(workspace, name, known[row.id], actor) for row in rows]
+    return [_one_again(workspace, name, known[row.id], actor, fence) for row in rows]
 
 
-def _one_again(workspace: Workspace, name: str, row: BatchOutput, actor: str | None) -> Again:
+def _one_again(workspace: Workspace, name: str, row: BatchOutput, actor: str | None, fence: Fence | None) -> Again:
     source = Path(row.input)
     try:
         if not source.is_file():
             raise DataError(f"its input {source} is gone")
         if file_digest(source) != row.input_digest:
             raise DataError(f"its input {source} has changed since")
-        done = score(workspace, name, source, Path(row.output), **row.options, actor=actor)
+        done = score(workspace, name, source, Path(row.output), **row.options, actor=actor, fence=fence)
     except (QuarterdeckError, OSError) as error:
         return Again(row.output, None, str(error))
     return Again(row.output, done, None)

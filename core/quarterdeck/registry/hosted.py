@@ -15,6 +15,7 @@ from quarterdeck.errors import QuarterdeckError
 from quarterdeck.registry import model_host
 from quarterdeck.registry.answers import Predictions, Predictor
 from quarterdeck.registry.isolation import IsolatedProcess
+from quarterdeck.registry.packing import note_use
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import Format, Task
 
@@ -74,6 +75,7 @@ class HostedPredictor(Predictor):
             ModelDownError: it cannot be started or loaded; the message says why.
         """
         self._plan, self._limits = plan, limits
+        self._folder = plan.path if plan.path.is_dir() else None
         self._features: list[tuple[str, str]] = []
         self._task = Task.REGRESSION
         self._process: IsolatedProcess | None = None
@@ -163,6 +165,8 @@ class HostedPredictor(Predictor):
             self._tried.set()
             if process is not None:
                 self._watch(process)
+                if self._folder is not None:
+                    note_use(self._folder)
                 self._process, self._why = None, process.close()
             elif first:
                 return
@@ -179,7 +183,9 @@ class HostedPredictor(Predictor):
         plan = self._plan
         # -I: neither the folder of the host's file nor variables for our Python decide what it imports.
         command = [plan.python, "-I", "-B", model_host.__file__]
-        folder = plan.path if plan.path.is_dir() else None
+        folder = self._folder
+        if folder is not None:
+            note_use(folder)
         try:
             process = IsolatedProcess(command, plan.name, folder=folder, memory=self._limits.memory)
         except OSError as error:

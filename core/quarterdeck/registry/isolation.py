@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from quarterdeck.processes import ProcessIdentity, group_members, identity_of, kill_group, memory_bytes
+from quarterdeck.processes import ProcessIdentity, group_members, identity_of, kill_group, marked, memory_bytes
 from quarterdeck.registry.model_host import receive, send
 
 TICK_SECONDS = 0.2
@@ -26,6 +27,8 @@ ENDING_SECONDS = 5.0
 LAST_LINES = 20
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """One thread of computation, unless the environment says otherwise: requests come one at a time and are small."""
+MARK = "QUARTERDECK_MODEL_PROCESS"
+"""In the environment of a model's process, by which children are known that left its group and lost their parents."""
 log = logging.getLogger("quarterdeck.model")
 
 
@@ -43,6 +46,7 @@ class IsolatedProcess:
         self._name = name
         self._limit = memory
         self._said: deque[str] = deque(maxlen=LAST_LINES)
+        self._mark = uuid4().hex
         self._killed_for: str | None = None
         self._end: str | None = None
         self._ending, self._asking = threading.Lock(), threading.Lock()
@@ -57,7 +61,7 @@ class IsolatedProcess:
                     pass_fds=(theirs.fileno(),),
                     cwd=folder,
                     start_new_session=True,
-                    env=dict.fromkeys(ONE_THREAD, "1") | dict(os.environ),
+                    env=dict.fromkeys(ONE_THREAD, "1") | dict(os.environ) | {MARK: self._mark},
                 )
             except OSError:
                 self._connection.close()
@@ -106,12 +110,12 @@ class IsolatedProcess:
     def memory(self) -> int:
         """Bytes that the process and its children use now, as proportional set size."""
         me = self.identity
-        return sum(memory_bytes(pid) for pid in group_members(me.pid, me.started, me.boot_id))
+        return sum(memory_bytes(pid) for pid in group_members(me.pid, me.started, me.boot_id, below=True))
 
     def kill(self, why: str) -> None:
         """End the process and its children at once; the first reason is kept."""
         self._killed_for = self._killed_for or why
-        kill_group(self.identity.pid, self.identity.started, self.identity.boot_id)
+        kill_group(self.identity.pid, self.identity.started, self.identity.boot_id, below=True)
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
@@ -125,6 +129,10 @@ class IsolatedProcess:
                 status = self._process.wait(ENDING_SECONDS)
                 # Children that outlive it would hold its output, and its memory.
                 self.kill(_reason(status))
+                for left in marked(MARK, self._mark):
+                    kill_group(left.pid, left.started, left.boot_id, below=True)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(left.pid, signal.SIGKILL)
                 self._reader.join(ENDING_SECONDS)
                 self._end = self._told()
             return self._end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tarfile
@@ -10,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from quarterdeck.errors import ArtifactError, UsageError
+from quarterdeck.processes import working_folders
 from quarterdeck.workspace import Workspace
 
 LEFT_OUT = frozenset({"__pycache__", ".git", ".venv", "venv", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache"})
-UNPACKED = "unpacked"
+UNPACKED, REMOVED = "unpacked", "removed-"
 
 
 def pack(workspace: Workspace, place: Path) -> str:
@@ -47,12 +50,13 @@ def unpacked(workspace: Workspace, digest: str) -> Path:
         ArtifactError: the artifact is missing, damaged, or not what `pack` makes.
     """
     folder = workspace.folder / UNPACKED / digest
-    if folder.is_dir():
-        return folder
+    with _guarded(folder.parent, fcntl.LOCK_SH):
+        if folder.is_dir():
+            note_use(folder)
+            return folder
     if not workspace.artifacts.verify(digest):
         workspace.artifacts.path(digest)
         raise ArtifactError(f"Artifact {digest[:12]} is damaged: its bytes do not match its name. Restore a backup.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     staged = Path(tempfile.mkdtemp(dir=folder.parent, prefix="staged-"))
     try:
         with tarfile.open(workspace.artifacts.path(digest)) as tar:
@@ -67,6 +71,43 @@ def unpacked(workspace: Workspace, digest: str) -> Path:
         shutil.rmtree(staged, ignore_errors=True)
         raise ArtifactError(f"Artifact {digest[:12]} cannot be unpacked: {error}") from error
     return folder
+
+
+def note_use(folder: Path) -> None:
+    """Keep an unpacked folder from being removed as unused, for a while."""
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(folder)
+
+
+def remove_unused(workspace: Workspace, horizon: float) -> int:
+    """Remove what was unpacked, and what somebody died over while unpacking, and not used since `horizon` (Unix time).
+
+    Folders in which a process runs are in use. What is needed again is unpacked again. Returns how many there were.
+    """
+    place, unused = workspace.folder / UNPACKED, []
+    if not place.is_dir():
+        return 0
+    with _guarded(place, fcntl.LOCK_EX):
+        busy = working_folders()
+        for folder in place.iterdir():
+            if folder.stat().st_mtime < horizon and folder not in busy:
+                unused.append(Path(tempfile.mkdtemp(dir=place, prefix=REMOVED)) / folder.name)
+                os.rename(folder, unused[-1])
+    for folder in unused:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+    return len(unused)
+
+
+@contextlib.contextmanager
+def _guarded(place: Path, how: int) -> Iterator[None]:
+    """Nobody removes while others look whether a folder is there."""
+    place.mkdir(parents=True, exist_ok=True)
+    handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _files(place: Path) -> Iterator[tuple[str, Path]]:

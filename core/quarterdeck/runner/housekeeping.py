@@ -15,6 +15,7 @@ from typing import Any
 
 from quarterdeck.database import Database, open_read_only, rows_as_dicts, timestamp
 from quarterdeck.errors import BusyError, DiskError
+from quarterdeck.registry.packing import remove_unused
 from quarterdeck.runner.narration import say
 from quarterdeck.runner.worker import JOB_LOGS, Fence
 from quarterdeck.traffic.compaction import Compacted, compact
@@ -99,13 +100,15 @@ class TidyDone:
     logs: int
     temporary: int
     """Files that dead writers left."""
+    folders: int
+    """Of models in processes of their own: what was unpacked, and is used no more."""
     jobs: int
     bytes: int
     """Of logs and temporary files."""
 
     def __str__(self) -> str:
-        counts = f"{self.logs} logs, {self.temporary} abandoned files and {self.jobs} jobs"
-        return f"removed {counts}, {megabytes(self.bytes)}"
+        files = f"{self.logs} logs, {self.temporary} abandoned files"
+        return f"removed {files}, {self.folders} unpacked models and {self.jobs} jobs, {megabytes(self.bytes)}"
 
 
 Done = CompactionDone | BackupDone | VacuumDone | TidyDone
@@ -225,7 +228,8 @@ def _give_back(database: Database, raw: Any, check: Callable[[], None]) -> None:
 
 def _tidy(workspace: Workspace, fence: Fence) -> TidyDone:
     logs, temporary = _old_logs(workspace), _abandoned(workspace)
-    return TidyDone(len(logs), len(temporary), _remove_jobs(workspace, fence), _remove([*logs, *temporary]))
+    folders = remove_unused(workspace, (workspace.now() - ABANDONED).timestamp())
+    return TidyDone(len(logs), len(temporary), folders, _remove_jobs(workspace, fence), _remove([*logs, *temporary]))
 
 
 def _remove_jobs(workspace: Workspace, fence: Fence) -> int:

@@ -141,6 +141,12 @@ def _queue_replay(tx: Session, workspace: Workspace, event: Event) -> None:
     queue.enqueue(tx, workspace, work)
 
 
+def _score_again(tx: Session, workspace: Workspace, event: Event) -> None:
+    payload = {"deployment": event.subject.removeprefix("deployment/"), "again": True}
+    terms = terms_of(workspace, max_attempts=2)
+    queue.enqueue(tx, workspace, Work(JobKind.SCORE, f"score:event/{event.id}", event.subject, payload, terms))
+
+
 def _command_rollback(tx: Session, workspace: Workspace, event: Event) -> None:
     """Going back elsewhere is up to a command of the user's: one attempt, since nobody knows what half of one did."""
     if event.data.get("served_by") != "external":
@@ -209,6 +215,7 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "alert.opened": (_notify, _report),
     "alert.escalated": (_notify, _report),
     "replay.requested": (_queue_replay,),
+    "score.requested": (_score_again,),
     "deployment.rolled_back": (_command_rollback,),
     "deployment.undone": (_command_rollback,),
     "disk.low": (_tell_of_disk,),

@@ -156,8 +156,11 @@ def dispatch(workspace: Workspace, job: Job, fence: Fence) -> None:
 
             probe(workspace, payload["deployment"], fence=fence)
         case JobKind.SCORE:
-            from quarterdeck.deployments.scoring import score_scheduled
+            from quarterdeck.deployments.scoring import score_again_whole, score_scheduled
 
+            if payload.get("again"):
+                score_again_whole(workspace, payload["deployment"], fence=fence)
+                return
             score_scheduled(workspace, payload["deployment"], payload["input"], payload["output"], fence=fence)
 
 

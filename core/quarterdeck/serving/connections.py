@@ -108,6 +108,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return  # Refused; what was on its way is of no use.
+        head_goes_on = self._in_head
         super().data_received(data)
         if not self._arriving:
             return
@@ -118,7 +119,7 @@ class Connection(HttpToolsProtocol):
             self._unread_bytes += len(data)
             if self._unread_bytes > UNREAD_BYTES:
                 self.transport.close()
-        if self._in_head and self.parser is not None:
+        if self._in_head and head_goes_on and self.parser is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(*_TOO_LARGE)

@@ -54,7 +54,7 @@ class Exchange(RequestResponseCycle):
         self._inference.delivered(response)
 
     def _respond(self, response: Response) -> None:
-        if self.disconnected or self.response_complete:
+        if self.disconnected or self.response_complete or self.transport.is_closing():
             return
         self.response_started = self.response_complete = True
         self.body.clear()

@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -181,7 +182,7 @@ class Recorder:
         return True
 
     def _write(self, batch: list[Row]) -> None:
-        answered = Counter(row[0] for row in batch)
+        answered = Counter(map(itemgetter(0), batch))
         if free_bytes(self._workspace.folder) < self._workspace.settings.disk.stop_recording:
             self._count_all(answered, DISK_LOW)
             return

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -194,6 +195,6 @@ def _row(prediction: Mapping[str, Any]) -> Row:
 
 def _by_deployment(rows: Iterable[Row]) -> Batch:
     batch = Batch()
-    for row in rows:
-        batch.setdefault(row[0], []).append(row)
+    for deployment, some in groupby(rows, itemgetter(0)):
+        batch.setdefault(deployment, []).extend(some)
     return batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from sqlmodel import Session
@@ -50,7 +51,7 @@ class Repetitions:
         return [row for row in rows if row[_ID] not in known] if known else rows
 
     def _overlapping(self, tx: Session, deployment: str, rows: list[Row]) -> list[Moved]:
-        times = sorted(row[_EVENT_TIME] for row in rows)
+        times = sorted(map(itemgetter(_EVENT_TIME), rows))
         where = "last_event >= :first AND first_event <= :last"
         return [
             segment

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
 
 from quarterdeck.errors import ArtifactError, UsageError
-from quarterdeck.registry.packing import pack, unpacked
+from quarterdeck.registry.packing import UNPACKED, pack, remove_unused, unpacked
 from quarterdeck.workspace import Workspace
 
 
@@ -74,3 +77,25 @@ def test_nothing_is_unpacked_outside_its_folder_or_from_damaged_bytes(workspace:
         unpacked(workspace, digest)
     assert not (workspace.folder / "outside").exists()
     assert not list((workspace.folder / "unpacked").iterdir())
+
+
+def test_what_was_unpacked_and_is_used_no_more_is_removed_and_made_again_when_needed(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    digests = {name: pack(workspace, filled(tmp_path / name, [f"{name}.py"])) for name in ("old", "running", "new")}
+    folders = {name: unpacked(workspace, digest) for name, digest in digests.items()}
+    abandoned = folders["old"].with_name("staged-by-one-that-died")
+    abandoned.mkdir()
+    for folder in (folders["old"], folders["running"], abandoned):
+        os.utime(folder, (1, 1))
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, cwd=folders["running"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        assert remove_unused(workspace, time.time() - 3600) == 2
+        running.communicate(b"\n")
+    kept = {folder.name for folder in (workspace.folder / UNPACKED).iterdir()}
+    assert kept == {digests["running"], digests["new"]}
+    assert (unpacked(workspace, digests["old"]) / "old.py").exists()
+    assert unpacked(workspace, digests["running"]) == folders["running"]
+    assert remove_unused(workspace, time.time() - 3600) == 0

@@ -10,13 +10,16 @@ import pytest
 from sqlmodel import select
 
 from quarterdeck.deployments.deployment import ServedBy
-from quarterdeck.deployments.queries import deployment_row
-from quarterdeck.deployments.rollout import deploy
-from quarterdeck.errors import SettingsError
+from quarterdeck.deployments.queries import deployment_row, operations
+from quarterdeck.deployments.rollout import deploy, roll_back
+from quarterdeck.deployments.scoring import ask_to_score_again, score
+from quarterdeck.errors import DataError, SettingsError, UsageError
 from quarterdeck.pipelines.schedule import Schedule
 from quarterdeck.pipelines.scheduling import synchronise
-from quarterdeck.runner import ticking
+from quarterdeck.processes import here
+from quarterdeck.runner import lease, ticking
 from quarterdeck.runner.job import Job, JobKind
+from quarterdeck.runner.reactions import react
 from quarterdeck.runner.worker import dispatch
 from quarterdeck.settings import Settings, load_settings
 from quarterdeck.traffic.queries import totals
@@ -50,6 +53,14 @@ def do(workspace: Workspace, job: Job) -> None:
     dispatch(workspace, job, lambda tx: None)
 
 
+def reacted(workspace: Workspace) -> list[Job]:
+    """The jobs that there are once a runner has dealt with what happened."""
+    assert lease.acquire(workspace, here(), workspace.settings.runner.lease)
+    react(workspace)
+    with workspace.state.read() as tx:
+        return list(tx.exec(select(Job)))
+
+
 def test_a_tick_scores_into_the_file_of_its_day(workspace: Workspace) -> None:
     workspace = scheduled(workspace, schedules={"nightly": nightly(timezone="Europe/Berlin")})
     add_classifier(workspace)
@@ -71,6 +82,35 @@ def test_two_schedules_score_by_one_deployment_and_one_does_not_overlap_itself(w
     workspace = scheduled(workspace, schedules={"nightly": nightly(), "other": other})
     assert len(fire(workspace, "nightly", "other")) == 2
     assert len(fire(workspace, "nightly", "other", at=EVENING + timedelta(days=1))) == 2
+
+
+def test_what_a_rollback_left_is_scored_again_by_a_job_once_for_each_time_it_is_asked_for(
+    workspace: Workspace,
+) -> None:
+    add_classifier(workspace)
+    add_classifier(workspace, shift=2.0)
+    rows, out = workspace.root / "rows.csv", workspace.root / "out.csv"
+    training_frame(30).to_csv(rows, index=False)
+    deploy(workspace, "fraud", model="fraud", version=1, served_by=ServedBy.BATCH)
+    with pytest.raises(UsageError, match="no rollback"):
+        ask_to_score_again(workspace, "fraud")
+    deploy(workspace, "fraud", model="fraud", version=2)
+    score(workspace, "fraud", rows, out)
+    roll_back(workspace, "fraud", to=1, reason="worse")
+    ask_to_score_again(workspace, "fraud")
+    jobs = reacted(workspace)
+    assert [(job.kind, job.subject) for job in jobs] == [(JobKind.SCORE, "deployment/fraud")]
+    assert reacted(workspace) == jobs
+    do(workspace, jobs[0])
+    assert deployment_row(workspace, "fraud").state == "verified"
+    assert operations(workspace)[0].outputs == ()
+    deploy(workspace, "fraud", model="fraud", version=2)
+    score(workspace, "fraud", rows, out)
+    roll_back(workspace, "fraud", to=1, reason="worse")
+    rows.unlink()
+    ask_to_score_again(workspace, "fraud")
+    with pytest.raises(DataError, match=r"out.csv: its input .*rows.csv is gone"):
+        do(workspace, reacted(workspace)[1])
 
 
 def test_a_probe_is_asked_as_often_as_the_settings_say(workspace: Workspace) -> None:
