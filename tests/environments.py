@@ -24,7 +24,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
         "pandas==2.2.3",
         "cloudpickle==3.1.1",
     ),
-    "flask": ("flask==3.1.2",),
+    "flask": ("flask==3.1.2", "gunicorn==23.0.0"),
     "tritonclient": ("tritonclient[http]==2.73.0", "numpy==2.4.6"),
     "kserve": ("kserve==0.21.0", "numpy==2.4.6"),
     "schemathesis": ("schemathesis==4.32.5",),

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 
 from quarterdeck.deployments.queries import gateway_state
+from quarterdeck.traffic.queries import totals
 from tests.deck import Deck, new_deck
 from tests.environments import environment
 from tests.waiting import wait_for
@@ -68,7 +69,8 @@ def counts():
 
 
 {lines}
-app.run(port=int(sys.argv[1]), threaded=True)
+if __name__ == "__main__":
+    app.run(port=int(sys.argv[1]), threaded=True)
 """
 ASGI = """
 import json
@@ -143,13 +145,14 @@ class Service:
 
 
 @contextmanager
-def serving(python: str, source: str, folder: Path, *arguments: str) -> Iterator[Service]:
-    """The service, ended with the block."""
+def serving(python: str, source: str, folder: Path, *arguments: str, server: Sequence[str] = ()) -> Iterator[Service]:
+    """The service, ended with the block; `server`: a program that serves it, to be told the address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (folder / "service.py").write_text(source)
     with (folder / "service.log").open("wb") as log:
-        process = subprocess.Popen([python, "service.py", str(port), *arguments], cwd=folder, stdout=log, stderr=log)
+        command = [*server, f"127.0.0.1:{port}", "service:app"] if server else ["service.py", str(port), *arguments]
+        process = subprocess.Popen([python, *command], cwd=folder, stdout=log, stderr=log)
     service = Service(process, f"http://127.0.0.1:{port}")
     try:
         wait_for(lambda: answers(service, folder), seconds=PATIENCE, what="the service")
@@ -246,6 +249,35 @@ def never_held_up(deck: Deck, service: Service) -> None:
 def counts(service: Service) -> dict[str, int]:
     found: dict[str, int] = httpx.get(f"{service.url}/counts", timeout=60, trust_env=False).json()
     return found
+
+
+def test_workers_that_a_server_forks_report_each_for_itself_and_to_the_last_prediction(
+    deck: Deck, tmp_path: Path
+) -> None:
+    lines = adopt(deck, tmp_path, "flask")["wsgi"]
+    # Something is reported before the fork: its sender's thread is not in the children.
+    early = "app.wsgi_app._reporter.report({'amount': 1.0, 'age': 40.0}, 1, id='before the fork')\n"
+    source = FLASK.replace("{lines}", lines + "\n" + early)
+    options = ("-m", "gunicorn", "--preload", "--workers", "3", "--log-level", "warning", "--bind")
+    with serving(str(environment("flask")), source, tmp_path, server=options) as service:
+        wait_for(lambda: len(workers_of(service.process.pid)) == 3, seconds=PATIENCE, what="three workers")
+        pids = workers_of(service.process.pid)
+        while not all(has_sender(pid) for pid in pids):
+            service.ask(5)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(20) == 0
+    assert service.wrong == []
+    expected = 5 * service.asked + 1
+    wait_for(lambda: totals(deck.workspace).predictions == expected, seconds=PATIENCE, what=f"{expected} predictions")
+
+
+def workers_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def has_sender(pid: int) -> bool:
+    """Whether a worker, which has one thread of its own, has another one."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
 
 
 def test_an_asgi_service_that_nobody_can_look_into_is_unproven_and_said_so(deck: Deck, tmp_path: Path) -> None:
