@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,13 @@ import typer
 
 from quarterdeck_console.cli.output import JsonFlag, emit, say, table
 from quarterdeck_console.cli.session import opened
+
+UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "Jensen-Shannon", "share_moved": "of values moved"}
+
+
+class Rule(StrEnum):
+    QUARTERDECK = "quarterdeck"
+    EVIDENTLY = "evidently"
 
 
 def alerts(
@@ -107,3 +115,40 @@ def run(
         [(r.window_start, r.window_end, r.aspect, r.version, r.n_current, r.verdict) for r in done.results if r.served],
     )
     emit(rows, text, as_data=as_data)
+
+
+def drift(
+    reference: Annotated[Path, typer.Argument(help="The table to compare with: CSV, Parquet or JSON lines.")],
+    current: Annotated[Path, typer.Argument(help="The table that may have moved.")],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", "-c", help="Only this column; may be given again.", show_default=False),
+    ] = None,
+    rule: Annotated[Rule, typer.Option("--rule", help="Whose verdict decides about the exit code.")] = Rule.QUARTERDECK,
+    as_data: JsonFlag = False,
+) -> None:
+    """Compare two tables column by column; ends with 1 if a column has drifted. Needs no workspace."""
+    from quarterdeck.statistics.processor import choose_quicker_sort
+
+    choose_quicker_sort()
+    from quarterdeck.monitoring.tables import compare_tables
+
+    found = compare_tables(reference, current, watched=columns or ())
+    rows = [
+        (
+            score.column,
+            score.verdict,
+            f"{score.effect:.3g} {UNITS[score.measure]}",
+            f"{score.q_value:.3g}",
+            "" if score.missing_verdict == "quiet" and not score.missing_current else f"{score.missing_current:.1%}",
+            "" if figure is None else f"{figure.method} {figure.score:.3g}{', drift' if figure.drifted else ''}",
+        )
+        for score, figure in ((one.score, one.preset) for one in found.columns)
+    ]
+    text = table(("column", "verdict", "effect", "q", "missing", "evidently"), rows)
+    for name, why in found.declined.items():
+        text += f"\n{name} was not compared: {why}."
+    emit(found, text, as_data=as_data)
+    by_preset = [one.score.column for one in found.columns if one.preset is not None and one.preset.drifted]
+    if found.drifted if rule is Rule.QUARTERDECK else by_preset:
+        raise typer.Exit(1)

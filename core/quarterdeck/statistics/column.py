@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from quarterdeck.statistics.distance import Counts, Floats, finite_sorted, robust_sigma
+from quarterdeck.statistics.distance import Counts, Floats, finite_sorted, robust_sigma_of_sorted
 
 Kind = Literal["numeric", "categorical"]
 
@@ -60,12 +60,17 @@ def prepare(column: Column) -> PreparedColumn:
     """Sort or count a column. Raises ValueError where a numeric column holds what is not a number."""
     if column.kind == "numeric":
         ascending = finite_sorted(column.values)
-        sigma = robust_sigma(ascending)
+        sigma = robust_sigma_of_sorted(ascending)
         return PreparedColumn(column.name, column.kind, len(column.values), ascending.size, ascending, sigma, {})
     tally = Counter(column.values.tolist())
     # NaN is the one value that differs from itself; libraries write it for a missing string.
     counts = {name: count for name, count in tally.items() if name is not None and name == name}
     return PreparedColumn(column.name, column.kind, len(column.values), sum(counts.values()), np.empty(0), 0.0, counts)
+
+
+def of_counts(name: str, counts: Mapping[str, int], rows: int) -> PreparedColumn:
+    """A categorical column of `rows` rows of which it is known how many hold each category."""
+    return PreparedColumn(name, "categorical", rows, sum(counts.values()), np.empty(0), 0.0, counts)
 
 
 def all_missing(name: str, kind: Kind, rows: int) -> PreparedColumn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ from quarterdeck.statistics.column import prepare as prepare_column
 from quarterdeck.statistics.comparison import Comparison, Measure, compare
 from quarterdeck.statistics.significance import benjamini_hochberg, two_shares_p
 
-__all__ = ["Column", "ColumnScore", "PreparedColumn", "Verdict", "prepare", "score_columns"]
+__all__ = ["Column", "ColumnScore", "PreparedColumn", "Verdict", "prepare", "score_columns", "score_pairs"]
 
 Verdict = Literal["drifted", "quiet", "inconclusive"]
 
@@ -74,17 +74,57 @@ def score_columns(
         raise ValueError("Two columns of one frame have the same name; rename one of them.")
     rows = max((column.rows for column in found.values()), default=0)
     after = [found.get(column.name) or all_missing(column.name, column.kind, rows) for column in before]
-    pairs = list(zip(before, after, strict=True))
-    compared = [compare(one, other, threshold=threshold, seed=seed) for one, other in pairs]
-    q_values = benjamini_hochberg([result.p_value for result in compared])
-    missing_q = benjamini_hochberg(
-        [two_shares_p(one.missing, one.rows, other.missing, other.rows) for one, other in pairs]
-    )
+    return score_pairs(zip(before, after, strict=True), threshold=threshold, q=q, minimum_rows=minimum_rows, seed=seed)
+
+
+def score_pairs(
+    pairs: Iterable[tuple[PreparedColumn, PreparedColumn]],
+    *,
+    threshold: float = 0.1,
+    q: float = 0.05,
+    minimum_rows: int = 180,
+    seed: int = 0,
+) -> list[ColumnScore]:
+    """As `score_columns`, of columns that come one after the other: no two pairs need be in memory at once."""
+    judged = [_judge(reference, current, threshold, seed) for reference, current in pairs]
+    q_values = benjamini_hochberg([one.result.p_value for one in judged])
+    missing_q = benjamini_hochberg([one.missing_p for one in judged])
     limits = Limits(threshold, q, minimum_rows)
     return [
-        _score(one, other, result, float(q_value), float(q_missing), limits)
-        for (one, other), result, q_value, q_missing in zip(pairs, compared, q_values, missing_q, strict=True)
+        _score(one, float(q_value), float(q_missing), limits)
+        for one, q_value, q_missing in zip(judged, q_values, missing_q, strict=True)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What is kept of a column's sample once it was compared."""
+
+    rows: int
+    present: int
+    missing_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    column: str
+    kind: Kind
+    result: Comparison
+    missing_p: float
+    unseen: float
+    reference: _Side
+    current: _Side
+
+
+def _judge(reference: PreparedColumn, current: PreparedColumn, threshold: float, seed: int) -> _Judged:
+    return _Judged(
+        reference.name,
+        reference.kind,
+        compare(reference, current, threshold=threshold, seed=seed),
+        two_shares_p(reference.missing, reference.rows, current.missing, current.rows),
+        _unseen(reference, current),
+        *(_Side(side.rows, side.present, side.missing_share) for side in (reference, current)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,30 +142,23 @@ class Limits:
         return "inconclusive" if rows < self.minimum_rows else "quiet"
 
 
-def _score(
-    reference: PreparedColumn,
-    current: PreparedColumn,
-    result: Comparison,
-    q_value: float,
-    missing_q: float,
-    limits: Limits,
-) -> ColumnScore:
-    shares = reference.missing_share, current.missing_share
-    gap = abs(shares[1] - shares[0]) if reference.rows and current.rows else 0.0
+def _score(judged: _Judged, q_value: float, missing_q: float, limits: Limits) -> ColumnScore:
+    reference, current, result = judged.reference, judged.current, judged.result
+    gap = abs(current.missing_share - reference.missing_share) if reference.rows and current.rows else 0.0
     return ColumnScore(
-        column=reference.name,
-        kind=reference.kind,
+        column=judged.column,
+        kind=judged.kind,
         measure=result.measure,
         effect=result.effect,
         p_value=result.p_value,
         q_value=q_value,
         n_reference=reference.present,
         n_current=current.present,
-        missing_reference=shares[0],
-        missing_current=shares[1],
+        missing_reference=reference.missing_share,
+        missing_current=current.missing_share,
         missing_effect=gap,
         missing_q=missing_q,
-        unseen=_unseen(reference, current),
+        unseen=judged.unseen,
         verdict=limits.verdict(result.effect, q_value, min(reference.present, current.present)),
         missing_verdict=limits.verdict(gap, missing_q, min(reference.rows, current.rows)),
     )
