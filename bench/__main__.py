@@ -7,12 +7,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import cli, console, idle, jitter, rollback, serving, start, writers
+from bench import calibration, cli, console, drift, idle, jitter, rollback, serving, start, writers
 from bench.rows import RESULTS, Row, append, as_table, circumstances
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
     "rollback": rollback.measure,
     "serving": serving.measure,
+    "drift": drift.measure,
+    "calibration": calibration.measure,
     "console": console.measure,
     "cli": cli.measure,
     "start": start.measure,
