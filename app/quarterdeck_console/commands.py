@@ -21,6 +21,8 @@ WRITES = {
     "thaw": "thaw",
     "pause": "pause schedule/NAME [reason]",
     "resume": "resume schedule/NAME",
+    "silence": "silence 2h reason",
+    "note": "note text",
 }
 """Commands that write, and how each is said; all of them ask first."""
 
@@ -78,6 +80,21 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """Let the alert under the cursor tell nobody, for as long as is said."""
+
+    duration: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Write something down about the alert under the cursor."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Find:
     """Look for predictions of the deployment under the cursor."""
 
@@ -102,7 +119,7 @@ class Unknown:
     words: str
 
 
-Command = Go | Find | Freeze | Thaw | Pause | Resume | Quit | Help | Unknown
+Command = Go | Find | Freeze | Thaw | Pause | Resume | Silence | Note | Quit | Help | Unknown
 
 
 def place_of(reference: str) -> Go | Unknown:
@@ -150,6 +167,10 @@ def _write(word: str, rest: list[str]) -> Command:
     if not rest:
         return Unknown(f"It needs more words: `:{WRITES[word]}`.")
     reason = " ".join(rest[1:])
+    if word == "note":
+        return Note(" ".join(rest))
+    if word == "silence":
+        return Silence(rest[0], reason) if reason else Unknown(f"Say why, too: `:{WRITES[word]}`.")
     if word == "freeze":
         return Freeze(rest[0], reason)
     if not rest[0].startswith(_HELD):

@@ -35,7 +35,7 @@ _SIGNS = {
             "unknown",
         ),
     ),
-    WARN: ("▲", ("held", "warning", "inconclusive", "acknowledged", "overdue")),
+    WARN: ("▲", ("held", "warning", "inconclusive", "acknowledged", "silenced", "overdue")),
     BAD: ("✖", ("failed", "lost", "page", "found", "down", "no", "open", "contradicted")),
 }
 _STATES = {state: (sign, style) for style, (sign, states) in _SIGNS.items() for state in states} | {"dead": ("■", BAD)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,16 @@ import pytest
 from sqlmodel import select
 
 from quarterdeck import events
-from quarterdeck.errors import FencedError, IllegalTransitionError, NotFoundError, SettingsError
+from quarterdeck.errors import FencedError, IllegalTransitionError, NotFoundError, SettingsError, UsageError
 from quarterdeck.monitoring import queries
 from quarterdeck.monitoring.acknowledgement import acknowledge
 from quarterdeck.monitoring.alert import Judgement
 from quarterdeck.monitoring.evaluation import evaluate
+from quarterdeck.monitoring.incident import as_markdown, incident, link_ticket, note
 from quarterdeck.monitoring.notification import notify
 from quarterdeck.monitoring.reporting import make_report
 from quarterdeck.monitoring.result import Result
+from quarterdeck.monitoring.silence import silence, unsilence
 from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock, FakeNotifier
@@ -284,6 +287,104 @@ def test_acknowledging_keeps_who_and_what_they_judged(watched: Workspace) -> Non
     evaluate(watched, "m")
     with pytest.raises(IllegalTransitionError, match="resolved"):
         acknowledge(watched, 1, Judgement.REAL)
+
+
+def drifting(workspace: Workspace, windows: range, *, shift: float) -> None:
+    for window in windows:
+        send(workspace, rows(400, seed=700 + window, shift=shift), window)
+    close(workspace, windows[-1])
+    evaluate(workspace, "m")
+
+
+def test_what_comes_back_within_a_day_is_the_same_alert_and_nobody_has_it_any_more(watched: Workspace) -> None:
+    drifting(watched, range(2), shift=8)
+    acknowledge(watched, 1, Judgement.REAL, actor="ada")
+    drifting(watched, range(2, 6), shift=0)
+    assert queries.alert(watched, 1).state == "resolved"
+    drifting(watched, range(6, 8), shift=8)
+    (alert,) = queries.alerts(watched, all=True)
+    assert (alert.state, alert.reopened, alert.acknowledged_by, alert.resolved_at) == ("open", 1, None, None)
+    assert kinds_of_events(watched)[-1] == "alert.reopened"
+    drifting(watched, range(8, 12), shift=0)
+    clock = watched.ports.clock
+    assert isinstance(clock, FakeClock)
+    clock.advance(days=1, seconds=1)
+    drifting(watched, range(30, 32), shift=8)
+    assert [alert.id for alert in queries.alerts(watched)] == [2], "a day later it is another one"
+
+
+def test_a_silence_tells_nobody_but_the_alert_is_followed_and_ends_by_itself(watched: Workspace) -> None:
+    drifting(watched, range(2), shift=8)
+    until = silence(watched, 1, timedelta(hours=8), reason="known", actor="ada")
+    alert = queries.alert(watched, 1)
+    assert (alert.state, alert.silenced_until) == ("silenced", until)
+    drifting(watched, range(2, 4), shift=8)
+    assert [row.id for row in queries.alerts(watched)] == [1], "no second one is opened beside it"
+    assert queries.alert(watched, 1).last_window_end > alert.last_window_end
+    drifting(watched, range(4, 8), shift=0)
+    alert = queries.alert(watched, 1)
+    assert (alert.state, alert.silenced_until) == ("resolved", None)
+    with pytest.raises(IllegalTransitionError, match="resolved: there is nothing to silence"):
+        silence(watched, 1, timedelta(hours=1), reason="known")
+
+
+def test_a_silence_that_ends_leaves_the_alert_with_whoever_had_it(watched: Workspace) -> None:
+    drifting(watched, range(2), shift=8)
+    acknowledge(watched, 1, Judgement.REAL, actor="ada")
+    silence(watched, 1, timedelta(hours=1), reason="known")
+    unsilence(watched, 1)
+    assert queries.alert(watched, 1).state == "acknowledged"
+    with pytest.raises(IllegalTransitionError, match="acknowledged, not silenced"):
+        unsilence(watched, 1)
+
+
+@pytest.mark.parametrize(
+    ("length", "reason", "says"),
+    [(timedelta(0), "known", "from 1s to 30d"), (timedelta(days=31), "known", "30d"), (HOUR, "  ", "Say why")],
+)
+def test_a_silence_without_end_or_reason_is_refused(
+    watched: Workspace, length: timedelta, reason: str, says: str
+) -> None:
+    drifting(watched, range(2), shift=8)
+    with pytest.raises(UsageError, match=says):
+        silence(watched, 1, length, reason=reason)
+    assert queries.alert(watched, 1).state == "open"
+
+
+def test_an_incident_tells_what_people_did_and_what_happened_meanwhile(watched: Workspace) -> None:
+    drifting(watched, range(2), shift=8)
+    note(watched, 1, "The shop *changed* its | currency.", actor="ada")
+    link_ticket(watched, 1, "https://tickets.example/7", actor="ada")
+    serve(watched, rows(2000, seed=2), importances=IMPORTANT)
+    acknowledge(watched, 1, Judgement.REAL, actor="bob")
+    drifting(watched, range(2, 6), shift=0)
+    found = incident(watched, 1)
+    own = [moment.what for moment in found.timeline if moment.own]
+    assert own[0] == "opened"
+    assert own[-1].startswith("resolved: ")
+    assert "taken on, judged real" in own
+    assert any("deployment/d: deployed" in moment.what for moment in found.timeline if not moment.own)
+    page = as_markdown(found)
+    assert page.startswith("# Alert 1: amount moved")
+    assert "- **Ticket:** https://tickets.example/7" in page
+    assert "| ada | The shop \\*changed\\* its \\| currency. |" in page
+    with pytest.raises(UsageError, match="1 to 4,000 characters"):
+        note(watched, 1, " ")
+    with pytest.raises(UsageError, match="on one line"):
+        link_ticket(watched, 1, "a\nb")
+
+
+def test_owner_and_runbook_of_a_monitor_go_with_its_alerts(workspace: Workspace) -> None:
+    owned = watch(workspace, owner="payments team", runbook="https://wiki.example/fraud")
+    serve(owned, rows(2000, seed=1), importances=IMPORTANT)
+    drifting(owned, range(2), shift=8)
+    alert = queries.alert(owned, 1)
+    assert (alert.owner, alert.runbook) == ("payments team", "https://wiki.example/fraud")
+    notify(owned, 1, "http://127.0.0.1:1/hook")
+    notifier = owned.ports.notifier
+    assert isinstance(notifier, FakeNotifier)
+    ((_, payload, _),) = notifier.sent
+    assert payload["runbook"] == "https://wiki.example/fraud"
 
 
 def test_an_unknown_monitor_and_an_unknown_alert_are_named(watched: Workspace) -> None:

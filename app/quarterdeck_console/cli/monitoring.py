@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -152,3 +153,94 @@ def drift(
     by_preset = [one.score.column for one in found.columns if one.preset is not None and one.preset.drifted]
     if found.drifted if rule is Rule.QUARTERDECK else by_preset:
         raise typer.Exit(1)
+
+
+def silence(
+    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    duration: Annotated[str, typer.Option("--for", help="How long it tells nobody: 30m, 2h, 3d.")],
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why.")],
+    as_data: JsonFlag = False,
+) -> None:
+    """Let an alert tell nobody for a while. It is followed all the same, and comes back by itself."""
+    from quarterdeck.errors import UsageError
+    from quarterdeck.monitoring.queries import alert
+    from quarterdeck.monitoring.silence import silence as let_rest
+    from quarterdeck.values import parse_duration
+
+    try:
+        length = parse_duration(duration)
+    except ValueError as error:
+        raise UsageError(f"{error}. For example --for 2h.") from None
+    assert isinstance(length, timedelta)
+    with opened() as workspace:
+        until = let_rest(workspace, alert_id, length, reason=reason)
+        row = alert(workspace, alert_id)
+    emit(row, f"alert/{alert_id} tells nobody until {until:%Y-%m-%d %H:%M:%S} UTC.", as_data=as_data)
+
+
+def unsilence(
+    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")], as_data: JsonFlag = False
+) -> None:
+    """End the silence of an alert now."""
+    from quarterdeck.monitoring.queries import alert
+    from quarterdeck.monitoring.silence import unsilence as wake
+
+    with opened() as workspace:
+        wake(workspace, alert_id)
+        row = alert(workspace, alert_id)
+    emit(row, f"alert/{alert_id} is {row.state} again.", as_data=as_data)
+
+
+def note(
+    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    text: Annotated[str, typer.Argument(help="What there is to say.")],
+    as_data: JsonFlag = False,
+) -> None:
+    """Write something down about an alert; its incident shows it."""
+    from quarterdeck.monitoring.incident import incident as read_incident
+    from quarterdeck.monitoring.incident import note as write_down
+
+    with opened() as workspace:
+        write_down(workspace, alert_id, text)
+        found = read_incident(workspace, alert_id)
+    emit(found, f"Noted on alert/{alert_id}.", as_data=as_data)
+
+
+def ticket(
+    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    where: Annotated[str, typer.Argument(metavar="TICKET", help="A URL or a number; '' takes it back.")],
+    as_data: JsonFlag = False,
+) -> None:
+    """Say where else an alert is dealt with."""
+    from quarterdeck.monitoring.incident import link_ticket
+    from quarterdeck.monitoring.queries import alert
+
+    with opened() as workspace:
+        link_ticket(workspace, alert_id, where)
+        row = alert(workspace, alert_id)
+    emit(row, f"alert/{alert_id}: {row.ticket or 'no ticket any more'}.", as_data=as_data)
+
+
+def incident(
+    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file to write instead.", show_default=False)
+    ] = None,
+    as_data: JsonFlag = False,
+) -> None:
+    """An alert with its notes and all that happened around it, as Markdown."""
+    from quarterdeck.errors import UsageError
+    from quarterdeck.monitoring.incident import as_markdown
+    from quarterdeck.monitoring.incident import incident as read_incident
+
+    with opened() as workspace:
+        found = read_incident(workspace, alert_id)
+    page = as_markdown(found)
+    if output is None:
+        emit(found, page.rstrip("\n"), as_data=as_data)
+        return
+    try:
+        output.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}. Name another file with --output.") from None
+    emit(found, f"{output} is written.", as_data=as_data)

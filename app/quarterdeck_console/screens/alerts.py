@@ -14,6 +14,7 @@ from quarterdeck_console.widgets.table import Column
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from quarterdeck.monitoring.incident import Incident
     from quarterdeck.monitoring.queries import AlertRow, ResultRow
     from quarterdeck.workspace import Workspace
 
@@ -81,6 +82,7 @@ class AlertsPane(Pane):
         return RollbackTarget(row.deployment, alert=row.id)
 
     def detail(self, workspace: Workspace, row: Any) -> Text:
+        from quarterdeck.monitoring.incident import incident
         from quarterdeck.monitoring.queries import results
 
         page = Page().title(row.summary, state(row.severity))
@@ -90,14 +92,22 @@ class AlertsPane(Pane):
         page.field("state", _state(row)).field("opened", moment(row.opened_at))
         if row.resolved_at:
             page.field("resolved", moment(row.resolved_at))
+        if row.reopened:
+            page.field("came back", "once" if row.reopened == 1 else f"{row.reopened} times")
+        if row.silenced_until:
+            page.field("tells nobody", f"until {moment(row.silenced_until)}", WARN)
+        page.field("owner", row.owner).field("runbook", row.runbook, ACCENT).field("ticket", row.ticket, ACCENT)
         if row.acknowledged_by:
             page.field("taken on by", f"{row.acknowledged_by}: {row.judgement}")
         page.field("report", f"quarterdeck report {row.id}" if row.report else "being made, or not needed")
         _evidence(page, row)
         windows = results(workspace, monitor=row.monitor, limit=200)
         _timeline(page, row, [w for w in windows if _about(w, row)][:WINDOWS])
+        _happened(page, incident(workspace, row.id))
         page.line("").line(
-            "R asks whether a rollback would help, before anything changes. A takes the alert on.", MUTED
+            "R asks whether a rollback would help, before anything changes. A takes the alert on; :silence 2h REASON "
+            "lets it rest, :note TEXT writes something down.",
+            MUTED,
         )
         return page.text
 
@@ -112,6 +122,14 @@ def _evidence(page: Page, row: AlertRow) -> None:
         for name, value in score.items():
             if isinstance(value, str | int | float) and name != "column":
                 page.field(f"  {name.replace('_', ' ')}", number(value))
+
+
+def _happened(page: Page, found: Incident) -> None:
+    """What happened to it, and around it."""
+    page.heading("What happened")
+    for one in found.timeline:
+        words = Text.assemble((f"{moment(one.at):<17} ", MUTED), (f"{clean(one.actor):<10} ", MUTED))
+        page.line(words.append(clean(one.what), "" if one.own else MUTED))
 
 
 def _about(window: ResultRow, row: AlertRow) -> bool:
@@ -145,6 +163,6 @@ def _figure(window: ResultRow, row: AlertRow) -> float | None:
 
 
 def _state(row: AlertRow) -> Text:
-    style = {"open": BAD, "acknowledged": WARN, "resolved": GOOD}.get(row.state, "")
+    style = {"open": BAD, "acknowledged": WARN, "silenced": MUTED, "resolved": GOOD}.get(row.state, "")
     words = f"{row.state}: {row.judgement}" if row.judgement and row.state == "acknowledged" else row.state
     return text(words, MUTED if row.severity == "informational" and row.state == "open" else style)

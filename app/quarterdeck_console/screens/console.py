@@ -225,6 +225,10 @@ class ConsoleScreen(Frame):
                 writes.pause(self, subject, reason)
             case commands.Resume(subject):
                 writes.resume(self, subject)
+            case commands.Silence(duration, reason):
+                writes.silence(self, self.view.pane, self.view.row, duration, reason)
+            case commands.Note(words):
+                writes.note(self, self.view.pane, self.view.row, words)
             case commands.Find(words):
                 predictions.find(self, self.view.pane, self.view.row, words)
             case commands.Help():

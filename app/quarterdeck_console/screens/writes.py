@@ -48,6 +48,58 @@ def acknowledge(screen: ConsoleScreen, pane: Pane | None, row: Row | None) -> No
     )
 
 
+def silence(screen: ConsoleScreen, pane: Pane | None, row: Row | None, words: str, reason: str) -> None:
+    """Ask whether to let the alert under the cursor tell nobody for as long as `words` say."""
+    alert_id = pane.alert(row.source) if pane is not None and row is not None else None
+    if alert_id is None:
+        screen.say(":silence is about an alert: press 4 and choose one.", bad=True)
+        return
+    length = _length(screen, words, "`:silence 2h the source is being mended`")
+    if length is None:
+        return
+
+    def verb(workspace: Workspace) -> Any:
+        from quarterdeck.monitoring.silence import silence
+
+        return silence(workspace, alert_id, length, reason=reason)
+
+    _ask(
+        screen,
+        f"Let alert {alert_id} tell nobody for {words}? It is followed all the same.",
+        "Silence it",
+        verb,
+        lambda until: f"Alert {alert_id} tells nobody until {moment(until)}. `quarterdeck unsilence` ends it.",
+    )
+
+
+def note(screen: ConsoleScreen, pane: Pane | None, row: Row | None, words: str) -> None:
+    """Write something down about the alert under the cursor."""
+    alert_id = pane.alert(row.source) if pane is not None and row is not None else None
+    if alert_id is None:
+        screen.say(":note is about an alert: press 4 and choose one.", bad=True)
+        return
+
+    def verb(workspace: Workspace) -> None:
+        from quarterdeck.monitoring.incident import note
+
+        note(workspace, alert_id, words)
+
+    _ask(screen, f"Write this down on alert {alert_id}?", "Write it down", verb, lambda _: "It is written down.")
+
+
+def _length(screen: ConsoleScreen, words: str, example: str) -> timedelta | None:
+    """`2h` as a duration; None, with a word about it, where it is none."""
+    from quarterdeck.values import parse_duration
+
+    try:
+        length = parse_duration(words)
+    except ValueError as error:
+        screen.say(f"{error}. For example {example}.", bad=True)
+        return None
+    assert isinstance(length, timedelta)
+    return length
+
+
 def execute(screen: ConsoleScreen, pane: Pane | None, row: Row | None) -> None:
     """Ask whether to run the pipeline or the schedule under the cursor now, or to try the job there again."""
     kind, name = _named(row)
@@ -172,15 +224,9 @@ def freeze(screen: ConsoleScreen, words: str, reason: str) -> None:
     if workspace is None:
         screen.say("The workspace is being opened: one moment.")
         return
-    from quarterdeck.values import parse_duration
-
-    try:
-        duration = parse_duration(words)
-    except ValueError as error:
-        screen.say(f"{error}. For example `:freeze 2h release of the web shop`.", bad=True)
+    length = _length(screen, words, "`:freeze 2h release of the web shop`")
+    if length is None:
         return
-    assert isinstance(duration, timedelta)
-    length = duration
 
     def verb(workspace: Workspace) -> Any:
         from quarterdeck.freezing import freeze

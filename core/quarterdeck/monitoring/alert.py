@@ -34,6 +34,8 @@ class AlertState(StrEnum):
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
     """Somebody has it."""
+    SILENCED = "silenced"
+    """It tells nobody until a stated time, and is followed all the same."""
     RESOLVED = "resolved"
     """As many clean windows as an alert needs, or it is about a version that serves no more."""
 
@@ -71,8 +73,13 @@ class Alert(Entity, table=True):
     """Digest of the full report of its window, once made."""
     opened_at: datetime = Field(sa_column=time_column(required=True))
     resolved_at: datetime | None = Field(default=None, sa_column=time_column())
+    reopened: int = 0
+    """How often it came back within a day of its end."""
+    silenced_until: datetime | None = Field(default=None, sa_column=time_column())
     acknowledged_by: str | None = None
     judgement: Judgement | None = Field(default=None, sa_column=choice_column("judgement", Judgement, required=False))
+    ticket: str | None = None
+    """Where else it is dealt with: a URL or a number of an issue tracker."""
 
     @property
     def reference(self) -> str:
@@ -87,9 +94,37 @@ class Alert(Entity, table=True):
         if self.state is AlertState.RESOLVED:
             raise IllegalTransitionError(f"Alert {self.id} is resolved: there is nothing to acknowledge.")
         self.state, self.acknowledged_by, self.judgement = AlertState.ACKNOWLEDGED, actor, judgement
+        self.silenced_until = None
+
+    def silence(self, until: datetime) -> None:
+        """Let it tell nobody until then.
+
+        Raises:
+            IllegalTransitionError: it is resolved.
+        """
+        if self.state is AlertState.RESOLVED:
+            raise IllegalTransitionError(f"Alert {self.id} is resolved: there is nothing to silence.")
+        self.state, self.silenced_until = AlertState.SILENCED, until
+
+    def wake(self) -> None:
+        """End its silence.
+
+        Raises:
+            IllegalTransitionError: it is not silenced.
+        """
+        if self.state is not AlertState.SILENCED:
+            raise IllegalTransitionError(f"Alert {self.id} is {self.state}, not silenced.")
+        self.state = AlertState.OPEN if self.acknowledged_by is None else AlertState.ACKNOWLEDGED
+        self.silenced_until = None
 
     def resolve(self, at: datetime) -> None:
-        self.state, self.resolved_at = AlertState.RESOLVED, at
+        self.state, self.resolved_at, self.silenced_until = AlertState.RESOLVED, at, None
+
+    def reopen(self) -> None:
+        """What it found is there again. Nobody has it any more."""
+        self.state, self.resolved_at, self.clean_windows = AlertState.OPEN, None, 0
+        self.acknowledged_by = self.judgement = None
+        self.reopened += 1
 
 
 def find_alert(tx: Session, alert_id: int) -> Alert:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -15,7 +15,9 @@ from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.settings.serving import MonitorSettings
 from quarterdeck.workspace import Workspace
 
-ACTIVE = (AlertState.OPEN, AlertState.ACKNOWLEDGED)
+ACTIVE = (AlertState.OPEN, AlertState.ACKNOWLEDGED, AlertState.SILENCED)
+REOPENED_WITHIN = timedelta(days=1)
+"""What comes back so soon after its end is the same alert."""
 OUTAGE_SCORE = 1.0
 """As a loss of the whole quality: nothing ranks above it but more of it."""
 
@@ -98,7 +100,7 @@ def open_outage(tx: Session, workspace: Workspace, deployment: str, version: int
     )
     tx.add(alert)
     tx.flush()
-    workspace.record(tx, "alert.opened", alert.reference, _facts(alert))
+    workspace.record(tx, "alert.opened", alert.reference, facts(alert))
 
 
 def resolve_outages(tx: Session, workspace: Workspace, deployment: str, why: str) -> None:
@@ -152,6 +154,10 @@ def _open(
     tx: Session, workspace: Workspace, monitor: Monitor, result: Result, group: list[Finding], onset: datetime
 ) -> None:
     worst = group[0]
+    before = _ended_lately(tx, workspace, monitor, result, group)
+    if before is not None:
+        _reopen(tx, workspace, monitor, before, result, group)
+        return
     alert = Alert(
         monitor=monitor.name,
         deployment=result.deployment,
@@ -170,7 +176,40 @@ def _open(
     )
     tx.add(alert)
     tx.flush()
-    workspace.record(tx, "alert.opened", alert.reference, _facts(alert))
+    workspace.record(tx, "alert.opened", alert.reference, facts(alert))
+
+
+def _ended_lately(
+    tx: Session, workspace: Workspace, monitor: Monitor, result: Result, group: list[Finding]
+) -> Alert | None:
+    """The alert that found the same, and ended within a day: it is that one again."""
+    query = select(Alert).where(
+        Alert.monitor == monitor.name,
+        Alert.kind == group[0].kind,
+        Alert.state == AlertState.RESOLVED,
+        Alert.slice == group[0].slice,
+        col(Alert.resolved_at) > workspace.now() - REOPENED_WITHIN,
+    )
+    if result.aspect is Aspect.QUALITY:
+        query = query.where(Alert.version == result.version)
+    columns = {finding.column for finding in group}
+    ended = tx.exec(query.order_by(col(Alert.resolved_at).desc()))
+    return next((alert for alert in ended if columns & set(alert.columns)), None)
+
+
+def _reopen(
+    tx: Session, workspace: Workspace, monitor: Monitor, alert: Alert, result: Result, group: list[Finding]
+) -> None:
+    alert.reopen()
+    columns = [finding.column for finding in group]
+    alert.columns = [*columns, *(column for column in alert.columns if column not in columns)]
+    alert.score = group[0].score
+    alert.severity = severity_of(monitor.settings, alert.score)
+    alert.version, alert.last_window_end = result.version, result.window_end
+    alert.summary = summarise(group, result)
+    alert.evidence = {**alert.evidence, **{finding.column: finding.row for finding in group}}
+    tx.add(alert)
+    workspace.record(tx, "alert.reopened", alert.reference, {**facts(alert), "times": alert.reopened})
 
 
 def _follow(
@@ -195,7 +234,7 @@ def _follow(
         level = severity_of(monitor.settings, worst.score)
         if level is not alert.severity:
             alert.severity = level
-            workspace.record(tx, "alert.escalated", alert.reference, _facts(alert))
+            workspace.record(tx, "alert.escalated", alert.reference, facts(alert))
     tx.add(alert)
 
 
@@ -210,10 +249,11 @@ def _is_clean(alert: Alert, result: Result) -> bool:
 def _resolve(tx: Session, workspace: Workspace, alert: Alert, why: str) -> None:
     alert.resolve(workspace.now())
     tx.add(alert)
-    workspace.record(tx, "alert.resolved", alert.reference, {**_facts(alert), "why": why})
+    workspace.record(tx, "alert.resolved", alert.reference, {**facts(alert), "why": why})
 
 
-def _facts(alert: Alert) -> dict[str, Any]:
+def facts(alert: Alert) -> dict[str, Any]:
+    """What an event tells of an alert."""
     return {
         "severity": alert.severity,
         "kind": alert.kind,

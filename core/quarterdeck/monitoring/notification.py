@@ -10,14 +10,17 @@ from quarterdeck.monitoring.alert import find_alert
 from quarterdeck.workspace import Workspace
 
 
-def notify(workspace: Workspace, alert_id: int, url: str) -> None:
+def notify(workspace: Workspace, alert_id: int, url: str, again: str = "") -> None:
     """POST the alert to `url`. At least once: the idempotency key is the same at every try.
+
+    `again` is what distinguishes telling of it once more: it came back, or a silence has ended.
 
     Raises:
         QuarterdeckError: the receiver did not take it.
     """
     with workspace.state.read() as tx:
         alert = find_alert(tx, alert_id)
+    settings = workspace.settings.monitors.get(alert.monitor)
     payload = {
         "alert": alert.id,
         "workspace": workspace.settings.workspace.name,
@@ -31,9 +34,15 @@ def notify(workspace: Workspace, alert_id: int, url: str) -> None:
         "summary": alert.summary,
         "onset": timestamp(alert.onset),
         "opened_at": timestamp(alert.opened_at),
+        "reopened": alert.reopened,
+        "owner": None if settings is None else settings.owner,
+        "runbook": None if settings is None else settings.runbook,
+        "ticket": alert.ticket,
         "open": f"quarterdeck open alert/{alert.id}",
     }
-    workspace.ports.notifier.send(url, payload, idempotency_key=f"alert-{alert.id}-{alert.severity}-{_target(url)}")
+    workspace.ports.notifier.send(
+        url, payload, idempotency_key=f"alert-{alert.id}-{alert.severity}{again}-{_target(url)}"
+    )
 
 
 def notify_of_event(workspace: Workspace, event_id: int, url: str) -> None:

@@ -36,6 +36,13 @@ class AlertRow:
     acknowledged_by: str | None
     judgement: str | None
     report: str | None
+    reopened: int
+    """How often it came back within a day of its end."""
+    silenced_until: datetime | None
+    ticket: str | None
+    owner: str | None
+    """As the monitor's settings say now."""
+    runbook: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ def alerts(workspace: Workspace, *, all: bool = False, deployment: str | None = 
     resolved_last = (col(Alert.state) == AlertState.RESOLVED).asc()
     with workspace.state.read() as tx:
         found = tx.exec(query.order_by(resolved_last, col(Alert.score).desc(), col(Alert.id)))
-        return [_alert_row(alert) for alert in found]
+        return [_alert_row(workspace, alert) for alert in found]
 
 
 def alert(workspace: Workspace, alert_id: int) -> AlertRow:
@@ -87,7 +94,7 @@ def alert(workspace: Workspace, alert_id: int) -> AlertRow:
         NotFoundError: there is none of that number.
     """
     with workspace.state.read() as tx:
-        return _alert_row(find_alert(tx, alert_id))
+        return _alert_row(workspace, find_alert(tx, alert_id))
 
 
 def results(
@@ -148,10 +155,12 @@ def monitors(workspace: Workspace) -> list[MonitorRow]:
     return rows
 
 
-def _alert_row(alert: Alert) -> AlertRow:
+def _alert_row(workspace: Workspace, alert: Alert) -> AlertRow:
     assert alert.id is not None
-    values = {name: getattr(alert, name) for name in AlertRow.__dataclass_fields__}
-    return AlertRow(**{**values, "columns": tuple(alert.columns)})
+    settings = workspace.settings.monitors.get(alert.monitor)
+    told = {"owner": settings and settings.owner, "runbook": settings and settings.runbook}
+    kept = {name: getattr(alert, name) for name in AlertRow.__dataclass_fields__ if name not in told}
+    return AlertRow(**{**kept, **told, "columns": tuple(alert.columns)})
 
 
 def _result_row(result: Result) -> ResultRow:

@@ -18,6 +18,7 @@ from quarterdeck import processes
 from quarterdeck.database import ChangeWatch
 from quarterdeck.errors import FencedError, QuarterdeckError
 from quarterdeck.location import keep_in_force
+from quarterdeck.monitoring.silence import end_silences
 from quarterdeck.pipelines import scheduling
 from quarterdeck.runner import lease
 from quarterdeck.runner.attempts import Attempts
@@ -185,6 +186,7 @@ class Runner:
             self._settings_mark = mark
         self._scheduler.look()
         self._disk.look(self._workspace)
+        end_silences(self._workspace)
         self._attempts.fence_strays()
         self._attempts.bury_the_rest()
         self._attempts.end_floods()

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 from quarterdeck import events, freezing
 from quarterdeck.errors import BusyError, DiskError
 from quarterdeck.events import Event
-from quarterdeck.monitoring.alert import AlertKind, Severity
+from quarterdeck.monitoring.alert import AlertKind, AlertState, Severity, find_alert
 from quarterdeck.pipelines import pausing
 from quarterdeck.pipelines.schedule import Schedule
 from quarterdeck.pipelines.submission import MANUAL
@@ -110,11 +110,18 @@ def _notify(tx: Session, workspace: Workspace, event: Event) -> None:
     severity = event.data.get("severity")
     if severity not in (Severity.PAGE, Severity.WARNING):
         return
+    alert = find_alert(tx, _number(event))
+    if alert.state is AlertState.SILENCED:
+        return  # The end of the silence tells of it.
+    again = f"-{alert.reopened}" if alert.reopened else ""
+    if event.kind == "alert.unsilenced":
+        again += f"-after-{event.id}"
     for url in workspace.settings.notifications.webhooks:
-        # One for each alert, severity and receiver: a warning that becomes a page is worth telling again.
-        key = f"notify:{event.subject}:{severity}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+        # One for each alert, severity and receiver: a warning that becomes a page is worth telling again. So is one
+        # that came back, and one whose silence is over.
+        key = f"notify:{event.subject}:{severity}{again}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
         terms = terms_of(workspace, retries=NOTIFY_RETRIES)
-        payload = {"alert": _number(event), "url": url}
+        payload = {"alert": _number(event), "url": url, "again": again}
         queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, event.subject, payload, terms))
 
 
@@ -214,6 +221,8 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "data.added": (_start_on_data,),
     "alert.opened": (_notify, _report),
     "alert.escalated": (_notify, _report),
+    "alert.reopened": (_notify, _report),
+    "alert.unsilenced": (_notify,),
     "replay.requested": (_queue_replay,),
     "score.requested": (_score_again,),
     "deployment.rolled_back": (_command_rollback,),

@@ -138,7 +138,7 @@ def dispatch(workspace: Workspace, job: Job, fence: Fence) -> None:
             if "event" in payload:
                 notify_of_event(workspace, payload["event"], payload["url"])
             else:
-                notify(workspace, payload["alert"], payload["url"])
+                notify(workspace, payload["alert"], payload["url"], payload.get("again", ""))
         case JobKind.REPLAY:
             from quarterdeck.deployments.replaying import replay
 

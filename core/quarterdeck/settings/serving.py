@@ -113,6 +113,10 @@ class MonitorSettings(Section):
     """Severity score from which an alert is a warning; below it is informational and tells nobody."""
     page: float = Field(default=0.1, ge=0)
     """Severity score from which an alert pages."""
+    owner: str | None = None
+    """Who is asked about its alerts: shown with each of them."""
+    runbook: str | None = None
+    """What to do about its alerts, as a URL: shown with each of them, and sent along."""
 
     @model_validator(mode="after")
     def _persistence_is_possible(self) -> MonitorSettings:

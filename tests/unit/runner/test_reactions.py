@@ -12,6 +12,8 @@ from sqlmodel import Session, select
 from quarterdeck import events, freezing
 from quarterdeck.deployments import rollout
 from quarterdeck.errors import BusyError, DiskError, QuarterdeckError, RefusedError
+from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity
+from quarterdeck.monitoring.silence import end_silences, silence
 from quarterdeck.pipelines import ending, submission
 from quarterdeck.pipelines.run import Run, RunState, find_run
 from quarterdeck.pipelines.schedule import Schedule, Target
@@ -25,7 +27,7 @@ from quarterdeck.settings import Settings
 from quarterdeck.settings.host import NotificationSettings
 from quarterdeck.settings.making import ModelSettings
 from quarterdeck.workspace import Workspace
-from tests.fakes import FakeNotifier
+from tests.fakes import FakeClock, FakeNotifier
 from tests.gateways import add_classifier
 
 
@@ -37,6 +39,29 @@ def _has_the_lease(workspace: Workspace) -> None:
 def happen(workspace: Workspace, what: str, subject: str, actor: str | None = None, **data: Any) -> None:
     with workspace.state.write("test") as tx:
         workspace.record(tx, what, subject, data, actor=actor)
+
+
+def alerting(workspace: Workspace, number: int = 7, severity: str = "page", kind: str = "quality") -> None:
+    """An alert, as a monitor would have opened it."""
+    now = workspace.now()
+    with workspace.state.write("test") as tx:
+        alert = Alert(
+            id=number,
+            monitor="m",
+            deployment="none",
+            version=1,
+            kind=AlertKind(kind),
+            columns=["amount"],
+            severity=Severity(severity),
+            score=1.0,
+            state=AlertState.OPEN,
+            summary="it moved",
+            evidence={},
+            onset=now,
+            last_window_end=now,
+            opened_at=now,
+        )
+        tx.add(alert)
 
 
 def all_jobs(workspace: Workspace) -> list[Job]:
@@ -97,14 +122,35 @@ def test_cancelling_what_a_dead_runner_left_ends_the_run_as_well(workspace: Work
 
 def test_an_alert_tells_each_webhook_once_for_each_severity_that_is_worth_it(workspace: Workspace) -> None:
     told = with_settings(workspace, notifications=NotificationSettings(webhooks=("http://a", "http://b")))
+    alerting(told)
     happen(told, "alert.opened", "alert/7", severity="informational", kind="quality", deployment="none")
     react(told)
     assert all_jobs(told) == []
-    both = [{"alert": 7, "url": "http://a"}, {"alert": 7, "url": "http://b"}]
+    both = [{"alert": 7, "url": url, "again": ""} for url in ("http://a", "http://b")]
     for severity, jobs in (("warning", both), ("warning", both), ("page", both + both)):
         happen(told, "alert.escalated", "alert/7", severity=severity, kind="quality", deployment="none")
         react(told)
         assert [job.payload for job in all_jobs(told)] == jobs
+
+
+def test_a_silenced_alert_tells_nobody_until_its_silence_ends_and_then_tells_again(workspace: Workspace) -> None:
+    told = with_settings(workspace, notifications=NotificationSettings(webhooks=("http://a",)))
+    alerting(told)
+    facts = {"severity": "page", "kind": "quality", "deployment": "none"}
+    happen(told, "alert.opened", "alert/7", None, **facts)
+    silence(told, 7, timedelta(hours=2), reason="the source is being mended")
+    happen(told, "alert.escalated", "alert/7", None, **facts)
+    react(told)
+    assert all_jobs(told) == [], "whatever happened before the silence was not told of yet, and is not now"
+    assert end_silences(told) == 0
+    clock = told.ports.clock
+    assert isinstance(clock, FakeClock)
+    clock.advance(hours=2)
+    assert end_silences(told) == 1
+    assert end_silences(told) == 0
+    react(told)
+    (job,) = all_jobs(told)
+    assert job.payload["again"].startswith("-after-")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +160,7 @@ def test_an_alert_tells_each_webhook_once_for_each_severity_that_is_worth_it(wor
 def test_an_alert_on_inputs_that_tells_somebody_gets_its_report(
     workspace: Workspace, kind: str, severity: str, reports: int
 ) -> None:
+    alerting(workspace, 7, severity, kind)
     happen(workspace, "alert.opened", "alert/7", severity=severity, kind=kind, deployment="fraud")
     react(workspace)
     assert [job.kind for job in all_jobs(workspace)] == [JobKind.REPORT] * reports
@@ -170,6 +217,8 @@ def test_an_insert_that_fails_leaves_nothing_behind_and_does_not_stop_the_others
         return done
 
     monkeypatch.setattr(queue, "enqueue", fail_on_seven)
+    for number in (6, 7):
+        alerting(workspace, number)
     for alert in ("alert/6", "alert/7", "alert/x"):
         happen(workspace, "alert.opened", alert, severity="page", kind="drift", deployment="fraud")
     run_id = queue_a_run(workspace)
