@@ -12,6 +12,7 @@ PANES = {
     "alerts": ("alert", "alerts"),
     "deployments": ("dep", "deployment", "deployments"),
     "jobs": ("job", "jobs"),
+    "monitors": ("mon", "monitor", "monitors"),
     "audit": ("audit",),
 }
 """Panes by the words that open them, the documented word first."""
@@ -39,6 +40,7 @@ _KINDS = {
     "deployment": "deployments",
     "job": "jobs",
     "schedule": "jobs",
+    "monitor": "monitors",
     "event": "audit",
 }
 

@@ -58,6 +58,13 @@ PANES = (
     Key("pane.alerts", "4", "pane('alerts')", "Alerts", "Drift & alerts"),
     Key("pane.deployments", "5", "pane('deployments')", "Deployments", "Deployments, their revisions and predictions"),
     Key("pane.jobs", "8", "pane('jobs')", "Jobs", "Jobs: what runs, waits, failed and comes"),
+    Key(
+        "pane.monitors",
+        "9",
+        "pane('monitors')",
+        "Monitors",
+        "Monitors: their last windows, how often they were right",
+    ),
     Key("pane.audit", "0", "pane('audit')", "Audit", "Audit: the event log"),
 )
 

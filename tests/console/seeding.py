@@ -300,7 +300,13 @@ def _result(
         scores=[
             {
                 "column": "amount",
+                "kind": "numeric",
+                "measure": "wasserstein_normed",
                 "effect": effect,
+                "q_value": 0.0004 if found else 0.7,
+                "missing_current": 0.0,
+                "unseen": 0.0,
+                "slice": None,
                 "severity": effect * 0.62,
                 "missing_severity": 0.0,
                 "verdict": "drifted" if found else "quiet",

@@ -15,6 +15,10 @@ from quarterdeck_console.cli.session import opened
 UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "Jensen-Shannon", "share_moved": "of values moved"}
 
 
+MARKS = {"quiet": ".", "found": "X", "inconclusive": "?"}
+"""A window as one character."""
+
+
 class Rule(StrEnum):
     QUARTERDECK = "quarterdeck"
     EVIDENTLY = "evidently"
@@ -86,6 +90,30 @@ def report(
                 f"{target} cannot be written: {error.strerror}. Name another file with --output."
             ) from None
     emit({"file": target}, f"{target} is written. Open it in a browser.", as_data=as_data)
+
+
+def listed(as_data: JsonFlag = False) -> None:
+    """The monitors: what their last windows said, and how often people called their alerts real."""
+    from quarterdeck.monitoring.queries import monitors
+
+    with opened() as workspace:
+        rows = monitors(workspace)
+    text = table(
+        ("monitor", "deployment", "last", "windows", "alerts", "real"),
+        [
+            (
+                row.name,
+                row.deployment,
+                row.last_verdict,
+                " ".join(MARKS.get(verdict, "?") for verdict in row.strip),
+                row.open_alerts,
+                None if row.precision is None else f"{row.precision:.0%} of {row.real + row.noise}",
+            )
+            for row in rows
+        ],
+        empty="No monitors. [monitors.NAME] in quarterdeck.toml watches a deployment.",
+    )
+    emit(rows, text, as_data=as_data)
 
 
 def run(

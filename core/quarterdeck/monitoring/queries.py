@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
-from quarterdeck.monitoring.alert import Alert, AlertState, find_alert
+from quarterdeck.monitoring.alert import Alert, AlertState, Judgement, find_alert
 from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.workspace import Workspace
 
@@ -71,7 +73,18 @@ class MonitorRow:
     last_verdict: str | None
     strip: tuple[str, ...]
     """Verdicts of the newest windows, oldest first."""
+    quality: tuple[str, ...]
+    """The same of its judgements of quality."""
     open_alerts: int
+    real: int
+    """Alerts that people called real when they took them on."""
+    noise: int
+
+    @property
+    def precision(self) -> float | None:
+        """The share of judged alerts that were real; None before any was judged."""
+        judged = self.real + self.noise
+        return self.real / judged if judged else None
 
 
 def alerts(workspace: Workspace, *, all: bool = False, deployment: str | None = None) -> list[AlertRow]:
@@ -136,10 +149,10 @@ def monitors(workspace: Workspace) -> list[MonitorRow]:
     rows = []
     with workspace.state.read() as tx:
         for name, settings in sorted(workspace.settings.monitors.items()):
-            query = select(Result.window_end, Result.verdict).where(
-                Result.monitor == name, Result.aspect == Aspect.INPUTS, col(Result.served).is_(True)
+            newest = _verdicts(tx, name, Aspect.INPUTS)
+            judged = Counter(
+                tx.exec(select(Alert.judgement).where(Alert.monitor == name, col(Alert.judgement).is_not(None)))
             )
-            newest = tx.exec(query.order_by(col(Result.window_end).desc()).limit(STRIP_LENGTH)).all()
             active = select(Alert.id).where(Alert.monitor == name, Alert.state != AlertState.RESOLVED)
             rows.append(
                 MonitorRow(
@@ -149,10 +162,21 @@ def monitors(workspace: Workspace) -> list[MonitorRow]:
                     last_window_end=newest[0][0] if newest else None,
                     last_verdict=newest[0][1] if newest else None,
                     strip=tuple(verdict for _, verdict in reversed(newest)),
+                    quality=tuple(verdict for _, verdict in reversed(_verdicts(tx, name, Aspect.QUALITY))),
                     open_alerts=len(tx.exec(active).all()),
+                    real=judged[Judgement.REAL],
+                    noise=judged[Judgement.NOISE],
                 )
             )
     return rows
+
+
+def _verdicts(tx: Session, monitor: str, aspect: Aspect) -> Sequence[tuple[datetime, str]]:
+    """The newest windows that were judged, newest first."""
+    query = select(Result.window_end, Result.verdict).where(
+        Result.monitor == monitor, Result.aspect == aspect, col(Result.served).is_(True)
+    )
+    return tx.exec(query.order_by(col(Result.window_end).desc()).limit(STRIP_LENGTH)).all()
 
 
 def _alert_row(workspace: Workspace, alert: Alert) -> AlertRow:

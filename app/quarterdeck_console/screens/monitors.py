@@ -1,0 +1,168 @@
+"""Pane 9: monitors, what their last windows said, and how often they were right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+
+from quarterdeck_console.formatting import DASH, Page, day, number, state, text
+from quarterdeck_console.screens.pane import MOVES, Pane, RollbackTarget, TextPage
+from quarterdeck_console.themes import ACCENT, BAD, GOOD, MUTED, WARN
+from quarterdeck_console.widgets.table import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quarterdeck.monitoring.queries import MonitorRow, ResultRow
+    from quarterdeck.workspace import Workspace
+
+STRIP = {"quiet": ("●", GOOD), "found": ("✖", BAD), "inconclusive": ("▲", WARN)}
+WINDOWS = 500
+
+
+def strip(verdicts: Sequence[str]) -> Text:
+    """Verdicts as one character each, the newest to the right."""
+    line = Text(no_wrap=True)
+    for verdict in verdicts:
+        line.append(*STRIP.get(verdict, ("·", MUTED)))
+    return line if verdicts else text(None)
+
+
+def precision(row: MonitorRow) -> Text:
+    """What people said of its alerts."""
+    judged = row.real + row.noise
+    if not judged:
+        return text(None)
+    share = row.real / judged
+    return text(f"{share:.0%} of {judged}", GOOD if share >= 0.5 else WARN)
+
+
+class MonitorsPane(Pane):
+    name = "monitors"
+    title = "Monitors"
+    empty = (
+        'No monitors.\n[monitors.NAME] in quarterdeck.toml watches a deployment:\ndeployment = "fraud", window = "1d"'
+    )
+    keys = MOVES
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("MONITOR", lambda r: text(r.name, ACCENT), least=8),
+        Column("DEPLOYMENT", lambda r: text(r.deployment), least=8),
+        Column("LAST", lambda r: state(r.last_verdict) if r.last_verdict else text(None)),
+        Column("WINDOWS", lambda r: strip(r.strip)),
+        Column("QUALITY", lambda r: strip(r.quality), priority=2),
+        Column("ALERTS", lambda r: text(r.open_alerts or " ", BAD), right=True),
+        Column("REAL", precision, priority=2),
+        Column("UNTIL", lambda r: text(day(r.last_window_end) if r.last_window_end else None, MUTED), priority=3),
+        Column("LENGTH", lambda r: text(r.window, MUTED), priority=4),
+    )
+
+    def read(self, workspace: Workspace, limit: int) -> Sequence[MonitorRow]:
+        from quarterdeck.monitoring.queries import monitors
+
+        return monitors(workspace)
+
+    def key(self, row: Any) -> str:
+        return f"monitor/{row.name}"
+
+    def enter(self, row: Any) -> Pane:
+        return WindowsPane(row.name)
+
+    def deployment(self, row: Any) -> str | None:
+        return None if row is None else str(row.deployment)
+
+    def rollback_target(self, workspace: Workspace, row: Any) -> RollbackTarget:
+        return RollbackTarget(row.deployment)
+
+    def detail(self, workspace: Workspace, row: Any) -> Text:
+        settings = workspace.settings.monitors[row.name]
+        page = Page().title(row.name, f"watches {row.deployment}")
+        page.field("precision", precision(row)).field("owner", settings.owner).field("runbook", settings.runbook)
+        page.heading("Settings").fields(
+            {name: value for name, value in settings.model_dump(mode="json").items() if value not in (None, [], "")}
+        )
+        return page.text
+
+
+class WindowsPane(Pane):
+    name = "windows"
+    title = "Windows"
+    empty = "No window was judged yet: it has to end first, by the event time of what comes after it."
+    keys = ("move.enter", "row.describe", "go.filter", "go.back", "go.help")
+    newest_first = True
+    columns = (
+        Column("FROM", lambda r: text(day(r.window_start))),
+        Column("WHAT", lambda r: text(r.aspect)),
+        Column("VERSION", lambda r: text(f"v{r.version}", ACCENT if r.served else MUTED)),
+        Column("VERDICT", lambda r: state(r.verdict)),
+        Column("WORST", lambda r: worst(r), least=16),
+        Column("ROWS", lambda r: text(number(r.n_current)), right=True),
+        Column("LABELLED", lambda r: text(number(r.n_labelled) if r.aspect == "quality" else None), priority=3),
+    )
+
+    def __init__(self, monitor: str) -> None:
+        self._monitor = monitor
+
+    @property
+    def crumb(self) -> str:
+        return self._monitor
+
+    def read(self, workspace: Workspace, limit: int) -> Sequence[ResultRow]:
+        from quarterdeck.monitoring.queries import results
+
+        return results(workspace, monitor=self._monitor, limit=limit or WINDOWS)
+
+    def key(self, row: Any) -> str:
+        return f"window/{self._monitor}/{row.window_start.isoformat()}/{row.aspect}/{row.version}"
+
+    def dim(self, row: Any) -> bool:
+        return not row.served
+
+    def enter(self, row: Any) -> TextPage:
+        return TextPage(f"{day(row.window_start)}", lambda workspace: describe(row))
+
+    def detail(self, workspace: Workspace, row: Any) -> Text:
+        return describe(row)
+
+
+def worst(row: ResultRow) -> Text:
+    """The column that moved most; for quality the metric."""
+    if not row.scores:
+        return text("nothing to compare with" if row.aspect == "inputs" else None, MUTED)
+    if row.aspect == "quality":
+        score = row.scores[0]
+        return text(f"{score['metric']} {number(score['value']) or DASH}, {number(score['baseline']) or DASH} before")
+    score = max(row.scores, key=lambda one: (one["verdict"] == "drifted", one["effect"]))
+    return text(f"{score['column']} {number(score['effect'])}", BAD if score["verdict"] == "drifted" else "")
+
+
+def describe(row: ResultRow) -> Text:
+    """A window with all its figures."""
+    page = Page().title(f"{row.monitor}, {row.aspect} of version {row.version}", state(row.verdict))
+    page.field("window", f"{day(row.window_start)} to {day(row.window_end)} (event time)")
+    page.field("rows", number(row.n_current)).field("reference", number(row.n_reference) or None)
+    if not row.served:
+        page.field("served", "no: judged beside, to tell whether going back would help", MUTED)
+    if row.aspect == "quality":
+        score = row.scores[0]
+        page.field("labelled", f"{row.n_labelled:,} ({score['coverage']:.0%})")
+        page.field(score["metric"], f"{number(score['value'])} ({number(score['low'])} to {number(score['high'])})")
+        page.field("before", number(score["baseline"])).field("loss", f"{score['loss']:+.1%}")
+        return page.text
+    ranked = sorted(row.scores, key=lambda one: (one["verdict"] != "drifted", -one["effect"]))
+    page.heading("Columns, the furthest first").table(
+        ("COLUMN", "VERDICT", "EFFECT", "Q", "MISSING", "UNSEEN", "WHERE"),
+        (
+            (
+                one["column"],
+                one["verdict"],
+                f"{number(one['effect'])} {one['measure'].replace('_', ' ')}",
+                number(one["q_value"]),
+                f"{one['missing_current']:.1%}{', ' + one['missing_verdict'] if one['missing_current'] else ''}",
+                f"{one['unseen']:.1%}",
+                one.get("slice") or "",
+            )
+            for one in ranked
+        ),
+    )
+    return page.text
