@@ -42,6 +42,7 @@ TYPES = {
     "MetricName | None": f"one of {', '.join(get_args(MetricName))}",
     "Duration": "duration",
     "Duration | None": "duration",
+    "Literal['quarterdeck', 'evidently']": "one of quarterdeck, evidently",
     "Literal['skip', 'queue', 'replace']": "one of skip, queue, replace",
     "Literal['once', 'skip', 'each']": "one of once, skip, each",
     "tuple[str, ...]": "list of texts",

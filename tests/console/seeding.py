@@ -307,6 +307,7 @@ def _result(
                 "missing_current": 0.0,
                 "unseen": 0.0,
                 "slice": None,
+                "preset": {"method": "wasserstein", "score": effect, "drifted": found},
                 "severity": effect * 0.62,
                 "missing_severity": 0.0,
                 "verdict": "drifted" if found else "quiet",

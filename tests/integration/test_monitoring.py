@@ -65,6 +65,26 @@ def test_a_shift_opens_an_alert_only_when_it_persists_in_two_of_three_windows(wa
     assert alert.score == pytest.approx(alert.evidence["amount"]["effect"] * 0.9, rel=0.3)
 
 
+def test_evidentlys_rule_counts_where_the_settings_say_so_and_its_figures_stand_beside_ours(
+    workspace: Workspace,
+) -> None:
+    verdicts: dict[str, dict[str, tuple[str, str]]] = {}
+    for rule in ("quarterdeck", "evidently"):
+        watched = watch(workspace, rule=rule)
+        if rule == "quarterdeck":
+            serve(watched, rows(2000, seed=1), importances=IMPORTANT)
+        send(watched, rows(60, seed=10 + len(verdicts)), len(verdicts))
+        close(watched, len(verdicts))
+        (result,) = evaluate(watched, "m").results
+        verdicts[rule] = {row["column"]: (row["verdict"], row["preset"]["method"]) for row in result.scores}
+        for row in result.scores:
+            if rule == "evidently":
+                assert (row["verdict"] == "drifted") == row["preset"]["drifted"] == (row["preset"]["score"] >= 0.1)
+    assert set(verdicts["quarterdeck"].values()) == {("inconclusive", "wasserstein"), ("inconclusive", "jensenshannon")}
+    # Nothing has moved; with sixty rows its distances reach a tenth all the same.
+    assert ("drifted", "wasserstein") in verdicts["evidently"].values()
+
+
 def test_the_alert_names_the_slice_that_carries_the_shift(watched: Workspace) -> None:
     for window in range(2):
         send(watched, rows(600, seed=20 + window, shift=40, only="app"), window)

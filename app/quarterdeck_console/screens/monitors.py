@@ -136,6 +136,11 @@ def worst(row: ResultRow) -> Text:
     return text(f"{score['column']} {number(score['effect'])}", BAD if score["verdict"] == "drifted" else "")
 
 
+def _preset(figure: dict[str, Any] | None) -> str:
+    """What Evidently's preset says of a column."""
+    return "" if figure is None else f"{figure['method']} {number(figure['score'])}{', drift' * figure['drifted']}"
+
+
 def describe(row: ResultRow) -> Text:
     """A window with all its figures."""
     page = Page().title(f"{row.monitor}, {row.aspect} of version {row.version}", state(row.verdict))
@@ -151,7 +156,7 @@ def describe(row: ResultRow) -> Text:
         return page.text
     ranked = sorted(row.scores, key=lambda one: (one["verdict"] != "drifted", -one["effect"]))
     page.heading("Columns, the furthest first").table(
-        ("COLUMN", "VERDICT", "EFFECT", "Q", "MISSING", "UNSEEN", "WHERE"),
+        ("COLUMN", "VERDICT", "EFFECT", "Q", "MISSING", "UNSEEN", "EVIDENTLY", "WHERE"),
         (
             (
                 one["column"],
@@ -160,6 +165,7 @@ def describe(row: ResultRow) -> Text:
                 number(one["q_value"]),
                 f"{one['missing_current']:.1%}{', ' + one['missing_verdict'] if one['missing_current'] else ''}",
                 f"{one['unseen']:.1%}",
+                _preset(one["preset"]),
                 one.get("slice") or "",
             )
             for one in ranked

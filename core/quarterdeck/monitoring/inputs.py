@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,9 @@ from quarterdeck.errors import SettingsError
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.registry.version import ModelVersion
-from quarterdeck.statistics.drift import Column, ColumnScore, PreparedColumn, prepare, score_columns
+from quarterdeck.statistics.drift import Column, ColumnScore, PreparedColumn, Verdict, prepare, score_columns
 from quarterdeck.statistics.localisation import localise
+from quarterdeck.statistics.preset import PresetFigure, preset_figure
 from quarterdeck.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -89,12 +90,16 @@ def judge_inputs(monitor: Monitor, reference: Reference, current: dict[str, Colu
 
     - `slice`: `column=level` where one level carries the shift, else None;
     - `importance`: the column's share in the model's quality, an equal share where that is not known;
-    - `severity`: effect times importance; `missing_severity`: the same for the share of missing values.
+    - `severity`: effect times importance; `missing_severity`: the same for the share of missing values;
+    - `preset`: a `PresetFigure`'s fields, what Evidently's preset says; None where there is no value. With
+      `rule = "evidently"` that is the verdict.
     """
     settings = monitor.settings
+    after = prepare([current[column.name] for column in reference.columns])
+    figures = {one.name: preset_figure(one, other) for one, other in zip(reference.prepared, after, strict=True)}
     scores = score_columns(
         reference.prepared,
-        [current[column.name] for column in reference.columns],
+        after,
         threshold=settings.threshold,
         q=settings.significance,
         minimum_rows=settings.minimum_rows,
@@ -103,10 +108,14 @@ def judge_inputs(monitor: Monitor, reference: Reference, current: dict[str, Colu
     equal = 1 / max(len(reference.signature.features), 1)
     rows = []
     for score in scores:
+        figure = figures[score.column]
+        if settings.rule == "evidently":
+            score = replace(score, verdict=_of_preset(figure))
         importance = known.get(score.column, 0.0) if known else equal
         rows.append(
             {
                 **asdict(score),
+                "preset": None if figure is None else asdict(figure),
                 "slice": _slice(monitor, reference, current, score) if score.verdict == "drifted" else None,
                 "importance": importance,
                 "severity": score.effect * importance,
@@ -114,6 +123,13 @@ def judge_inputs(monitor: Monitor, reference: Reference, current: dict[str, Colu
             }
         )
     return rows
+
+
+def _of_preset(figure: PresetFigure | None) -> Verdict:
+    """Evidently's verdict: it knows no window that is too small, only one without a value, on which it fails."""
+    if figure is None:
+        return "inconclusive"
+    return "drifted" if figure.drifted else "quiet"
 
 
 def _slice(monitor: Monitor, reference: Reference, current: dict[str, Column], score: ColumnScore) -> str | None:

@@ -95,6 +95,8 @@ class MonitorSettings(Section):
     """How often to look for windows that can be judged."""
     columns: tuple[str, ...] = ()
     """The features to watch; all of them when empty."""
+    rule: Literal["quarterdeck", "evidently"] = "quarterdeck"
+    """Whose verdict counts: ours, which minds the sizes, or that of Evidently's DataDriftPreset, which does not."""
     threshold: float = Field(default=0.1, gt=0)
     """The effect from which a significant shift is called drift."""
     significance: float = Field(default=0.05, gt=0, lt=1)
