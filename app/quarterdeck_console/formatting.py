@@ -36,7 +36,7 @@ _SIGNS = {
         ),
     ),
     WARN: ("▲", ("held", "warning", "inconclusive", "acknowledged", "silenced", "overdue")),
-    BAD: ("✖", ("failed", "lost", "page", "found", "down", "no", "open", "contradicted")),
+    BAD: ("✖", ("failed", "lost", "page", "found", "down", "no", "open", "contradicted", "withheld")),
 }
 _STATES = {state: (sign, style) for style, (sign, states) in _SIGNS.items() for state in states} | {"dead": ("■", BAD)}
 

@@ -199,3 +199,18 @@ def test_the_same_code_is_the_same_artifact(workspace: Workspace, tmp_path: Path
     first = inspect_model(workspace, "m", code(tmp_path), frame, surroundings=given)
     (tmp_path / "again").mkdir()
     assert inspect_model(workspace, "m", code(tmp_path / "again"), frame, surroundings=given).artifact == first.artifact
+
+
+@pytest.mark.parametrize("answer", ["weird", None])
+def test_an_answer_outside_the_classes_that_the_code_names_is_an_error(
+    workspace: Workspace, tmp_path: Path, answer: str | None
+) -> None:
+    odd = f"[{answer!r} if row['amount'] < 0 else 'yes' for row in rows]"
+    (tmp_path / "model.py").write_text(f"classes = ['no', 'yes']\n\ndef predict(rows):\n    return {odd}\n")
+    given = Surroundings(environment("empty"), "model:predict")
+    made = inspect_model(workspace, "m", tmp_path, SAMPLE[BOTH], surroundings=given)
+    with closing(load_predictor(workspace, registered(workspace, made))) as predictor:
+        said = predictor.predict_columns({"amount": [1.0], "visits": [2], "channel": ["app"]})
+        assert said.values.tolist() == ["yes"]
+        with pytest.raises(ValueError, match=rf"'{answer}', which is none of its classes \(no, yes\)"):
+            predictor.predict_columns({"amount": [-1.0], "visits": [2], "channel": ["app"]})

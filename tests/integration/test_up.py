@@ -252,6 +252,19 @@ def test_what_is_detached_outlives_its_terminal_and_ends_when_told(workspace: Wo
         stop_running(workspace.folder)
 
 
+def test_detach_sees_a_gateway_whose_certificate_nobody_else_trusts(workspace: Workspace) -> None:
+    key, made = workspace.root / "key.pem", workspace.root / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=models.example", "-keyout", str(key), "-out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    settings = workspace.settings_file.read_text()
+    assert "[gateway]" in settings
+    tls = '[gateway]\ntls_certificate = "certificate.pem"\ntls_key = "key.pem"\n'
+    workspace.settings_file.write_text(settings.replace("[gateway]\n", tls))
+    with detached(workspace):
+        assert both_work(workspace)
+
+
 def test_what_is_attached_stops_cleanly_when_its_terminal_goes(workspace: Workspace, mark: str) -> None:
     terminal = pexpect.spawn(QUARTERDECK, ["-w", str(workspace.root), "up"], encoding="utf-8")
     try:

@@ -240,9 +240,10 @@ def _end(workspace: Workspace, operation: OperationRow, *, detach: bool, as_data
 
 
 def _operation_text(row: OperationRow) -> str:
+    alive = sum(proof.alive for proof in row.proofs)
     text = f"{row.deployment}: revision {row.to_revision} (version {row.version}) is {row.state}"
     if row.milliseconds is not None:
-        text += f" after {row.milliseconds:.0f} ms" + (f", by {len(row.proofs)} worker(s)" if row.proofs else "")
+        text += f" after {row.milliseconds:.0f} ms" + (f", by {alive} worker(s)" if alive else "")
     return text + (f": {row.error}" if row.error else "")
 
 

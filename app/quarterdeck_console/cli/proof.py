@@ -81,6 +81,9 @@ def _without_proof(row: OperationRow) -> str | None:
             return (
                 f"{what} failed, and what served before goes on serving. "
                 f"`quarterdeck undo {row.deployment}` takes it back."
+                if row.from_revision is not None
+                else f"{what} failed, and nothing served before. Deploy another version, or mend what it needs and "
+                f"deploy this one again: `quarterdeck deploy {row.deployment} --version {row.version}`."
             )
         case _:
             return None

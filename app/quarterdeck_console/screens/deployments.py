@@ -129,7 +129,11 @@ class DeploymentsPane(Pane):
 def _serving(page: Page, workspace: Workspace, d: DeploymentRow) -> None:
     from quarterdeck.registry.queries import version
 
-    page.title(d.name, state(d.state)).field("serves", f"{d.model}@{d.version}", ACCENT)
+    page.title(d.name, state(d.state)).field(
+        "wanted" if d.state == "withheld" else "serves", f"{d.model}@{d.version}", ACCENT
+    )
+    if d.state == "withheld":
+        page.line("It took gateway workers along and is not loaded: the last known-good revision answers, if any.", BAD)
     page.field("revision", f"{d.desired_revision} ({d.kind} by {d.changed_by}, {moment(d.changed_at)})")
     page.field("reason", d.reason).field("served by", SERVED_BY[d.served_by])
     if d.served_by in BEHIND_THE_GATEWAY:

@@ -12,12 +12,13 @@ from quarterdeck_console.themes import ACCENT, BAD, GOOD, MUTED, WARN
 from quarterdeck_console.widgets.table import Column
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from quarterdeck.monitoring.queries import MonitorRow, ResultRow
     from quarterdeck.workspace import Workspace
 
 STRIP = {"quiet": ("●", GOOD), "found": ("✖", BAD), "inconclusive": ("▲", WARN)}
+UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "JS", "share_moved": "moved"}
 WINDOWS = 500
 
 
@@ -136,11 +137,6 @@ def worst(row: ResultRow) -> Text:
     return text(f"{score['column']} {number(score['effect'])}", BAD if score["verdict"] == "drifted" else "")
 
 
-def _preset(figure: dict[str, Any] | None) -> str:
-    """What Evidently's preset says of a column."""
-    return "" if figure is None else f"{figure['method']} {number(figure['score'])}{', drift' * figure['drifted']}"
-
-
 def describe(row: ResultRow) -> Text:
     """A window with all its figures."""
     page = Page().title(f"{row.monitor}, {row.aspect} of version {row.version}", state(row.verdict))
@@ -155,20 +151,25 @@ def describe(row: ResultRow) -> Text:
         page.field("before", number(score["baseline"])).field("loss", f"{score['loss']:+.1%}")
         return page.text
     ranked = sorted(row.scores, key=lambda one: (one["verdict"] != "drifted", -one["effect"]))
-    page.heading("Columns, the furthest first").table(
-        ("COLUMN", "VERDICT", "EFFECT", "Q", "MISSING", "UNSEEN", "EVIDENTLY", "WHERE"),
-        (
-            (
-                one["column"],
-                one["verdict"],
-                f"{number(one['effect'])} {one['measure'].replace('_', ' ')}",
-                number(one["q_value"]),
-                f"{one['missing_current']:.1%}{', ' + one['missing_verdict'] if one['missing_current'] else ''}",
-                f"{one['unseen']:.1%}",
-                _preset(one["preset"]),
-                one.get("slice") or "",
-            )
-            for one in ranked
-        ),
-    )
+    columns: dict[str, Callable[[dict[str, Any]], object]] = {
+        "COLUMN": lambda one: one["column"],
+        "VERDICT": lambda one: one["verdict"],
+        "EFFECT": lambda one: f"{number(one['effect'])} {UNITS[one['measure']]}",
+        "Q": lambda one: number(one["q_value"]),
+        "MISSING": lambda one: f"{one['missing_current']:.1%}",
+        "EVIDENTLY": lambda one: _preset(one["preset"]),
+    }
+    if any(one["missing_verdict"] == "drifted" for one in ranked):
+        columns["OF THAT"] = lambda one: one["missing_verdict"]
+    if any(one["unseen"] for one in ranked):
+        columns["UNSEEN"] = lambda one: f"{one['unseen']:.1%}"
+    if any(one["slice"] for one in ranked):
+        columns["IN"] = lambda one: one["slice"] or ""
+    page.heading("Columns, the furthest first")
+    page.table(columns, ([tell(one) for tell in columns.values()] for one in ranked))
     return page.text
+
+
+def _preset(figure: dict[str, Any] | None) -> str:
+    """What Evidently's preset says of a column."""
+    return "" if figure is None else f"{number(figure['score'])}{' drift' * figure['drifted']}"

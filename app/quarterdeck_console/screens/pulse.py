@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from quarterdeck.workspace import Workspace
 
 FAILED = frozenset({"failed", "lost"})
+UNHEALTHY = frozenset({"failed", "withheld"})
+"""States of a deployment whose wanted version does not serve."""
 PARTS, PART_SECONDS = 10, 6
 
 
@@ -124,9 +126,9 @@ def read_pulse(workspace: Workspace) -> Pulse:
     # The alerts are read worst first: what counts is a deployment's first one.
     names = dict.fromkeys(alert.deployment for alert in alerts if alert.severity != "informational")
     troubled = {name: place for place, name in enumerate(names)}
-    deployments.sort(key=lambda r: (r.deployment.state != "failed", troubled.get(r.name, len(troubled)), r.name))
+    deployments.sort(key=lambda r: (r.deployment.state not in UNHEALTHY, troubled.get(r.name, len(troubled)), r.name))
     tiles = [
-        (len({*troubled} | {r.name for r in deployments if r.deployment.state == "failed"}), "unhealthy", BAD),
+        (len({*troubled} | {r.name for r in deployments if r.deployment.state in UNHEALTHY}), "unhealthy", BAD),
         (sum(a.severity != "informational" for a in alerts), "alerts", BAD),
         (sum(r.deployment.state == "planned" for r in deployments), "rolling out", BUSY),
         (sum(r.last_state == "held" for r in pipelines), "held by a gate", WARN),

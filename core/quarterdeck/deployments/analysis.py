@@ -259,6 +259,8 @@ def _alternatives(
     answer: Answer, desired: Revision, target: CandidateRow | None, relevant: list[AlertRow]
 ) -> tuple[str, ...]:
     lines = [f"hold: leave version {desired.version} serving and watch the next window"]
+    if desired.withheld is not None:
+        lines = [f"try version {desired.version} once more by deploying it again: it is withheld, and does not serve"]
     inputs = next((row for row in relevant if row.kind in (AlertKind.DRIFT, AlertKind.MISSING)), None)
     if inputs is not None:
         lines.append(f"tell upstream: {place(inputs)} moved on {inputs.onset:%Y-%m-%d %H:%M} UTC")

@@ -45,6 +45,8 @@ def checked_prediction(
     for name in ("id", "inputs", "prediction"):
         if row.get(name) is None:
             raise DataError(f"{place} has no '{name}'. Give id, inputs and prediction.")
+    if row["id"] == "":
+        raise DataError(f"{place} has an empty 'id'. Give one that no other prediction has.")
     version = _version(default if row.get("version") is None else row["version"], place, versions)
     answers = versions[version]
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from quarterdeck.registry.explanation import Explanation, Outcome
 
-IN_MEMORY = frozenset({Format.SKOPS, Format.ONNX, Format.XGBOOST, Format.LIGHTGBM})
-"""Formats that are asked here; the others are loaded only in a process of their own, or not at all."""
 SAME = 1e-4
 """Answers that differ by less, for numbers relatively, are the same: a graph computes in float32."""
 
@@ -73,8 +72,9 @@ def explain_row(workspace: Workspace, deployment: str, row: PredictionRow, metho
         raise UsageError(f"There is no method '{method}'. Choose one of: {', '.join(Method)}.")
     signature = Signature.from_dict(version.signature)
     outcome = outcome_of(signature, version.task, row.prediction, row.probabilities)
-    predictor = load_predictor(workspace, version)
-    found = explain(predictor, signature, outcome, row.inputs, _reference(workspace, version), Method(method))
+    # One that runs in a process of its own gets another one for this, and only for this.
+    with closing(load_predictor(workspace, version)) as predictor:
+        found = explain(predictor, signature, outcome, row.inputs, _reference(workspace, version), Method(method))
     recorded = _recorded(outcome, row)
     return Explained(
         deployment=deployment,
@@ -103,8 +103,6 @@ def refuse_what_cannot_be_asked(version: ModelVersion, model: str) -> None:
     name = f"{model}@{version.number}"
     if version.format is Format.EXTERNAL or version.artifact is None:
         raise UsageError(f"{name} is served elsewhere: there is nothing stored here that could be asked again.")
-    if version.format not in IN_MEMORY:
-        raise UsageError(f"{name} is stored as {version.format}, which is never loaded here: it cannot be asked again.")
     if version.reference is None:
         raise UsageError(f"{name} has no reference rows: there are no other values to put in place of the inputs.")
 

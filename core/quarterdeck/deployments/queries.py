@@ -95,13 +95,18 @@ def _deployment_row(
     }
     seen = stretches_of(tx, deployment)
     contradicted = bool(contradictions(tx, deployment, seen))
+    state = states.get(operation.state, "planned")
+    if contradicted:
+        state = "contradicted"
+    elif revision.withheld is not None:
+        state = "withheld"
     return DeploymentRow(
         name=deployment.name,
         model=deployment.model,
         served_by=deployment.served_by,
         desired_revision=revision.number,
         version=revision.version,
-        state="contradicted" if contradicted else states.get(operation.state, "planned"),
+        state=state,
         protected=workspace.settings.deployment(deployment.name).protected,
         kind=revision.kind,
         changed_at=revision.created_at,

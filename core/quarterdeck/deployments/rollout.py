@@ -49,7 +49,8 @@ def deploy(
 ) -> OperationRow:
     """Make `version` of `model` what deployment `name` serves; a deployment of a new name is made.
 
-    Deploying the version that is desired already changes nothing and returns the operation that put it there.
+    Deploying the version that is desired already changes nothing and returns the operation that put it there; where
+    its revision is withheld, that is a new try by a new revision.
     `served_by` left out is who serves the deployment now, and the gateway for a new one.
 
     Raises:
@@ -90,12 +91,17 @@ def deploy_in(
     deployment = _existing_or_new(tx, workspace, name, model, served_by)
     deployment.expect(expected)
     serving = _serving_version(tx, deployment)
-    if serving == version:
+    if serving == version and not _withheld(tx, deployment):
         return _newest_operation(tx, deployment)
     refuse_failed_gate(target, model)
     refuse_unless_fit(tx, workspace, deployment, version, serving)
     refuse_without_reason(workspace, name, reason)
     return _change(tx, workspace, deployment, RevisionKind.DEPLOY, champion(version), None, reason, actor)
+
+
+def _withheld(tx: Session, deployment: Deployment) -> bool:
+    """Whether the revision that is desired took the gateway along, and is not loaded."""
+    return find_revision(tx, _id_of(deployment), deployment.desired_revision or 0).withheld is not None
 
 
 def roll_back(

@@ -10,7 +10,7 @@ from quarterdeck.deployments.deployment import ServedBy
 from quarterdeck.deployments.operation import OperationState
 from quarterdeck.deployments.revision import RevisionKind
 
-State = Literal["planned", "verified", "failed", "unproven", "contradicted"]
+State = Literal["planned", "verified", "failed", "withheld", "unproven", "contradicted"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from quarterdeck.registry.learning import TRIED_ROWS, Learnt, Sample, learn, lea
 from quarterdeck.registry.packing import pack, unpacked
 from quarterdeck.registry.predictor import EstimatorPredictor
 from quarterdeck.registry.registration import Candidate, store_reference
+from quarterdeck.registry.rehearsal import survive_reading
 from quarterdeck.registry.version import HOSTED, PICKLED, Format, Task
 from quarterdeck.workspace import Workspace
 
@@ -102,6 +103,7 @@ def _here(model_format: Format, sample: Sample, given: Surroundings) -> tuple[Pr
         )
     try:
         content = sample.path.read_bytes()
+        survive_reading(model_format, sample.path)
         return *learn(model_format, content, sample), content
     except ArtifactError as error:
         raise DataError(f"{sample.path} cannot be adopted: {error}") from error

@@ -115,7 +115,16 @@ class HostedPredictor(Predictor):
         reply = self._ask({"do": "predict", "columns": [columns[name] for name, _ in self._features]})
         shares = reply["probabilities"]
         if self._task is Task.REGRESSION:
-            return Predictions(np.array(reply["values"], dtype=np.float64), None)
+            numbers = np.array(reply["values"], dtype=np.float64)
+            if not np.isfinite(numbers).all():
+                raise ValueError("it answered with what is no number")
+            return Predictions(numbers, None)
+        # Only what the model itself calls its classes: others were taken from the answers to a sample.
+        known = reply.get("classes")
+        strangers = [value for value in reply["values"] if known and value not in known]
+        if strangers:
+            said = ", ".join(map(str, known))
+            raise ValueError(f"it answered {str(strangers[0])[:100]!r}, which is none of its classes ({said})")
         return Predictions(np.array(reply["values"]), None if shares is None else np.array(shares, dtype=np.float64))
 
     def answered(self, frame: pd.DataFrame) -> dict[str, Any]:

@@ -120,6 +120,8 @@ def _prepared(deployment: str, number: int, row: Mapping[str, Any], now: datetim
     for name in ("reference", "value"):
         if row.get(name) is None:
             raise DataError(f"Label {number} for '{deployment}' has no '{name}'. Give reference and value.")
+    if row["reference"] == "":
+        raise DataError(f"Label {number} for '{deployment}' has an empty 'reference'. Give an id or a key.")
     try:
         labelled_at = now if row.get("labelled_at") is None else moment(row["labelled_at"], now)
     except ValueError as error:

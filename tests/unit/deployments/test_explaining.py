@@ -65,9 +65,6 @@ def test_an_answer_that_the_model_does_not_give_any_more_is_said_to_differ(serve
     ("changes", "why"),
     [
         ({"format": Format.EXTERNAL}, "served elsewhere"),
-        ({"format": Format.PICKLE}, "stored as pickle, which is never loaded here"),
-        ({"format": Format.MLFLOW}, "stored as mlflow"),
-        ({"format": Format.ENTRY}, "stored as entry"),
         ({"reference": None}, "no reference rows"),
     ],
 )

@@ -58,6 +58,7 @@ def test_values_are_kept_in_the_order_of_the_features(workspace: Workspace) -> N
     ("change", "says"),
     [
         ({"id": None}, "has no 'id'"),
+        ({"id": ""}, "has an empty 'id'"),
         ({"inputs": {"area": 1}}, "lacks the input rooms, code, garden"),
         ({"inputs": [1]}, "4 values, by name or in this order: area, rooms, code, garden"),
         ({"inputs": ["abc", 1, "x", True]}, "input 'area' takes a number or null, not 'abc'"),

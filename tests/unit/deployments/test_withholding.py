@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quarterdeck.deployments import proving
+from quarterdeck.deployments import proving, queries
 from quarterdeck.deployments.deployment import find_deployment
 from quarterdeck.deployments.fitness import why_not
 from quarterdeck.deployments.operation import OperationState
@@ -67,6 +67,33 @@ def test_a_worker_that_died_is_known_by_its_process_being_gone(workspace: Worksp
         assert died.died_at is not None
         assert lives.died_at is None
         assert died.died_at < workspace.now()
+
+
+def test_what_any_worker_has_served_for_longer_is_not_what_others_die_of(shipped: Workspace) -> None:
+    survivor = add_worker(shipped, 1)
+    prove(shipped, survivor, "payments", 2)
+    advance(shipped, seconds=61)
+    for _ in range(2):
+        dies(shipped, served=2)
+    assert withhold_deadly(shipped, 0) is None
+    proving.retire_worker(shipped, survivor)
+    for _ in range(2):
+        dies(shipped, served=2)
+    assert withhold_deadly(shipped, 0) is None, "nor later, when it serves no more"
+
+
+def test_deploying_what_is_withheld_is_a_new_try(shipped: Workspace) -> None:
+    for _ in range(2):
+        dies(shipped)
+    assert withhold_deadly(shipped, 0) == "payments"
+    assert queries.deployment_row(shipped, "payments").state == "withheld"
+    (alert,) = alerts(shipped)
+    assert "`quarterdeck deploy payments --version 2` tries it once more" in alert.summary
+    again = deploy(shipped, "payments", model="fraud", version=2)
+    assert (again.to_revision, again.state) == (3, OperationState.PLANNED)
+    (route,) = desired_routes(shipped)
+    assert (route.revision, route.withheld) == (3, None)
+    assert deploy(shipped, "payments", model="fraud", version=2).to_revision == 3, "once is enough"
 
 
 def test_deaths_long_after_the_change_are_not_its(shipped: Workspace) -> None:

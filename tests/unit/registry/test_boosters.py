@@ -89,6 +89,17 @@ def test_an_xgboost_regressor_answers_as_after_its_early_stopping(workspace: Wor
     agrees(workspace, version, FRAME, model.predict(FRAME))
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_file_that_ends_early_is_told_of_and_ends_nobody_who_reads_it(
+    workspace: Workspace, tmp_path: Path, share: float
+) -> None:
+    truth = np.where(FRAME["amount"] > 0, "yes", "no")
+    # LightGBM reads beyond the end of such a text, and ends the process that does.
+    whole = lightgbm.LGBMClassifier(n_estimators=40, n_jobs=1, verbose=-1).fit(FRAME, truth).booster_.model_to_string()
+    with pytest.raises(DataError, match=r"model cannot be adopted: (It is damaged|This is not a LightGBM model)"):
+        adopted(workspace, tmp_path / "model", whole[: int(share * len(whole))].encode(), FRAME, None)
+
+
 def test_a_lightgbm_classifier_takes_categories_missing_values_and_strangers(
     workspace: Workspace, tmp_path: Path
 ) -> None:
