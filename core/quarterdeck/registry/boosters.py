@@ -91,6 +91,7 @@ class LightgbmBooster:
             ArtifactError: these bytes are no booster that this LightGBM can load.
         """
         require(self.library)
+        _refuse_incomplete(content)
         import lightgbm
 
         try:
@@ -111,6 +112,26 @@ class LightgbmBooster:
         import numpy as np
 
         return np.asarray(self._booster.predict(table, num_threads=1), dtype=np.float64)
+
+
+def _refuse_incomplete(content: bytes) -> None:
+    """Hold a text of LightGBM to what it says of its own parts: beyond the end of it the library reads what is there.
+
+    Raises:
+        ArtifactError: a tree is not where its sizes say, or the end is not there.
+    """
+    head, found, rest = content.partition(b"\ntree_sizes=")
+    sizes, _, trees = rest.partition(b"\n\n")
+    place = 0
+    for size in sizes.split():
+        found = found if size.isdigit() and trees.startswith(b"Tree=", place) else b""
+        if not found:
+            break
+        place += int(size)
+    if not (found and head.startswith(b"tree\n") and trees.startswith(b"end of trees", place)):
+        raise ArtifactError("This is not a LightGBM model that can be loaded: it is damaged, or no text of LightGBM.")
+    if b"\nend of parameters" not in trees[place:]:
+        raise ArtifactError("This is not a LightGBM model that can be loaded: it ends early.")
 
 
 class _BoosterPredictor(Predictor):

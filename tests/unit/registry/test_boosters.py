@@ -89,7 +89,7 @@ def test_an_xgboost_regressor_answers_as_after_its_early_stopping(workspace: Wor
     agrees(workspace, version, FRAME, model.predict(FRAME))
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9, 0.95])
 def test_a_file_that_ends_early_is_told_of_and_ends_nobody_who_reads_it(
     workspace: Workspace, tmp_path: Path, share: float
 ) -> None:
