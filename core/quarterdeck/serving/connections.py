@@ -92,6 +92,8 @@ class Connection(HttpToolsProtocol):
     _arriving = False
     """A request has begun, and not all of it is there."""
     _in_head = False
+    _ended_one = False
+    """The data that are being read hold the end of a request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -108,7 +110,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return  # Refused; what was on its way is of no use.
-        head_goes_on = self._in_head
+        self._ended_one = False
         super().data_received(data)
         if not self._arriving:
             return
@@ -119,7 +121,8 @@ class Connection(HttpToolsProtocol):
             self._unread_bytes += len(data)
             if self._unread_bytes > UNREAD_BYTES:
                 self.transport.close()
-        if self._in_head and head_goes_on and self.parser is not None:
+        # After the end of another request who knows how much of the data is head: the next will tell.
+        if self._in_head and not self._ended_one and self.parser is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(*_TOO_LARGE)
@@ -169,7 +172,7 @@ class Connection(HttpToolsProtocol):
             self.cycle.take(body)
 
     def on_message_complete(self) -> None:
-        self._arriving = False
+        self._arriving, self._ended_one = False, True
         self._stop_timer()
         super().on_message_complete()
         if isinstance(self.cycle, Exchange) and self.cycle.begun:
