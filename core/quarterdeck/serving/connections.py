@@ -106,6 +106,8 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+        if isinstance(self.cycle, Exchange):
+            self.cycle.let_go()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():

@@ -73,4 +73,14 @@ class Exchange(RequestResponseCycle):
             self.transport.send(b"".join(content))
         if not self.keep_alive:
             self.transport.close()
-        self.on_response()
+        answered = self.on_response
+        self.let_go()
+        answered()
+
+    def let_go(self) -> None:
+        """Nothing more is said to the connection: what refers to each other would wait for the garbage collector."""
+        self.on_response = _nothing
+
+
+def _nothing() -> None:
+    pass
