@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from textual.pilot import Pilot
 
 from quarterdeck.monitoring.queries import alerts
 from quarterdeck.workspace import Workspace
@@ -31,6 +34,10 @@ async def test_an_alert_is_silenced_and_noted_and_its_page_says_so(
         await settled(pilot, lambda: "asked the shop" in words(pilot))
 
 
+def tells(pilot: Pilot[int], words: str) -> bool:
+    return words in said(pilot)
+
+
 async def test_commands_about_an_alert_want_one_and_all_their_words(seeded: Workspace, console: Console) -> None:
     async with console(seeded) as pilot:
         await go(pilot, "4")
@@ -40,7 +47,7 @@ async def test_commands_about_an_alert_want_one_and_all_their_words(seeded: Work
             ("note", "It needs more words"),
         ):
             await pilot.press("colon", *typed, "enter")
-            await settled(pilot, lambda says=says: says in said(pilot))  # type: ignore[misc]  # a default of its own
+            await settled(pilot, partial(tells, pilot, says))
         await go(pilot, "5")
         await pilot.press("colon", *"note hello", "enter")
         await settled(pilot, lambda: "press 4 and choose one" in said(pilot))

@@ -95,7 +95,7 @@ def explain_row(workspace: Workspace, deployment: str, row: PredictionRow, metho
 
 
 def refuse_what_cannot_be_asked(version: ModelVersion, model: str) -> None:
-    """Refuse a version of `model` that cannot be asked in this process, or has nothing to compare with.
+    """Refuse a version of `model` that cannot be asked, or has nothing to compare with.
 
     Raises:
         UsageError: why, in one line.

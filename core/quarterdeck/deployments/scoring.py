@@ -20,7 +20,15 @@ from quarterdeck.deployments.operation import Operation, OperationState
 from quarterdeck.deployments.proving import verify
 from quarterdeck.deployments.revision import Revision, RevisionKind, find_revision
 from quarterdeck.deployments.rows import OutputRow
-from quarterdeck.errors import ConflictError, DataError, QuarterdeckError, ReadOnlyError, RefusedError, UsageError
+from quarterdeck.errors import (
+    ConflictError,
+    DataError,
+    FencedError,
+    QuarterdeckError,
+    ReadOnlyError,
+    RefusedError,
+    UsageError,
+)
 from quarterdeck.locking import WriteLock
 from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.workspace import Workspace
@@ -179,6 +187,8 @@ def _one_again(workspace: Workspace, name: str, row: BatchOutput, actor: str | N
         if file_digest(source) != row.input_digest:
             raise DataError(f"its input {source} has changed since")
         done = score(workspace, name, source, Path(row.output), **row.options, actor=actor, fence=fence)
+    except FencedError:
+        raise  # The attempt was given up: another one scores the rest.
     except (QuarterdeckError, OSError) as error:
         return Again(row.output, None, str(error))
     return Again(row.output, done, None)

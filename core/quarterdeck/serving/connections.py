@@ -185,9 +185,13 @@ class Connection(HttpToolsProtocol):
         if not isinstance(cycle, Exchange):
             super()._start_asgi_task(cycle, app)
             return
-        cycle.begin()
-        if not cycle.more_body:
-            self._answer(cycle)
+        # In a turn of its own: thousands that are refused one by one would be thousands of calls within each other.
+        self.loop.call_soon(self._begin, cycle)
+
+    def _begin(self, exchange: Exchange) -> None:
+        exchange.begin()
+        if not exchange.more_body:
+            self._answer(exchange)
 
     def _answer(self, exchange: Exchange) -> None:
         if exchange.response_complete:
