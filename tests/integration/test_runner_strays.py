@@ -29,6 +29,12 @@ HERE = Path(__file__).parent.parent
 SLEEP = ["sleep", "3600"]
 
 
+def ready(name, pid):
+    """Say so by a file that is whole as soon as it is there."""
+    (HERE / f"{name}.new").write_text(str(pid))
+    (HERE / f"{name}.new").rename(HERE / f"{name}.ready")
+
+
 def stray(folder):
     """Four ways out of the group; each writes its number down."""
     note = f'echo $$ > "{folder}/$0"; exec sleep 3600'
@@ -49,7 +55,7 @@ def leave(*, name: str = "", hold: bool = False):
     folder = HERE / name
     folder.mkdir()
     stray(folder)
-    (HERE / f"{name}.ready").write_text(str(os.getpid()))
+    ready(name, os.getpid())
     while hold:
         time.sleep(0.05)
     return 1
@@ -59,7 +65,7 @@ def leave(*, name: str = "", hold: bool = False):
 def hoard(*, name: str = ""):
     code = "block = bytearray(__import__('os').urandom(1 << 20) * 500); __import__('time').sleep(600)"
     child = subprocess.Popen(["python3", "-c", code], start_new_session=True)
-    (HERE / f"{name}.ready").write_text(str(child.pid))
+    ready(name, child.pid)
     child.wait()
     return 1
 

@@ -115,14 +115,16 @@ class Gateway:
             FallbackError: a column's policy sent it to the fallback, which failed.
         """
         route = self.route(deployment, version)
+        variant = CHAMPION
         try:
             request = read(route.inputs, self._workspace.now())
             if request.fallback:
-                return await self._ask(route, request, await self._fallbacks.of(route), write, variant=FALLBACK)
+                variant = FALLBACK
+                return await self._ask(route, request, await self._fallbacks.of(route), write, variant=variant)
             return await self._ask(route, request, route.model, write)
         except (BadInput, Busy, ModelDownError, ModelFailedError, FallbackError) as error:
             self._recorder.count_error(route.deployment, route.revision, reason := _REASONS[type(error)])
-            self.metrics.error(route.deployment, route.model.version, reason)
+            self.metrics.error((route.deployment, route.model.version, variant), reason)
             raise
 
     def route(self, deployment: str, version: str | None = None) -> ActiveRoute:

@@ -19,6 +19,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from quarterdeck.traffic.repetitions import Source
+
 WRITE_SECONDS = 1.0
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds of the latency histogram, in seconds."""
@@ -65,16 +67,19 @@ class Metrics:
         self._errors = Counter(
             "quarterdeck_errors",
             "Requests that got an error: rejected (the input did not fit), failed (the model did), overload.",
-            ("deployment", "version", "reason"),
+            (*ROUTE, "reason"),
             registry=registry,
         )
         self._recorded = Counter(
-            "quarterdeck_recorded", "Predictions that were written down.", ("deployment",), registry=registry
+            "quarterdeck_recorded",
+            "Predictions that were written down, with those of probes.",
+            ROUTE,
+            registry=registry,
         )
         self._unrecorded = Counter(
             "quarterdeck_unrecorded",
-            "Predictions that were answered and could not be written down.",
-            ("deployment",),
+            "Predictions that were answered and could not be written down, with those of probes.",
+            (*ROUTE, "reason"),
             registry=registry,
         )
         self._ignored = Counter(
@@ -103,8 +108,8 @@ class Metrics:
             self._routes[deployment, version, variant] = meters
         return meters
 
-    def error(self, deployment: str, version: int, reason: str) -> None:
-        self._errors.labels(deployment, str(version), reason).inc()
+    def error(self, source: Source, reason: str) -> None:
+        self._errors.labels(*source, reason).inc()
 
     def ignored(self, deployment: str, columns: int) -> None:
         self._ignored.labels(deployment).inc(columns)
@@ -112,11 +117,12 @@ class Metrics:
     def imputed(self, deployment: str, column: str, values: int) -> None:
         self._imputed.labels(deployment, column).inc(values)
 
-    def recorded(self, deployment: str, rows: int) -> None:
-        self._recorded.labels(deployment).inc(rows)
+    def recorded(self, source: Source, rows: int) -> None:
+        self._recorded.labels(*source).inc(rows)
 
-    def unrecorded(self, deployment: str, rows: int) -> None:
-        self._unrecorded.labels(deployment).inc(rows)
+    def unrecorded(self, source: Source, reason: str, rows: int) -> None:
+        """`reason` is one of few: each makes a series of its own."""
+        self._unrecorded.labels(*source, reason).inc(rows)
 
     def watch(self, *, waiting: Callable[[], float], queued: Callable[[], float]) -> None:
         """Where to look up how much waits now."""

@@ -9,7 +9,6 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -22,7 +21,7 @@ from quarterdeck.serving.protocol import ParsedRequest
 from quarterdeck.serving.runtime import Answer
 from quarterdeck.serving.tally import Tally
 from quarterdeck.traffic import recording
-from quarterdeck.traffic.repetitions import Row
+from quarterdeck.traffic.repetitions import Row, Source, source_of
 from quarterdeck.workspace import Workspace
 
 FLUSH_SECONDS = 0.2
@@ -48,6 +47,10 @@ class Served(msgspec.Struct, frozen=True):
     probe: bool
     variant: str = "champion"
     """`fallback` where a column's policy sent the request there."""
+
+    @property
+    def source(self) -> Source:
+        return self.deployment, self.version, self.variant
 
     def rows(self, omitted: Collection[str] = ()) -> list[Row]:
         """What is recorded of it; the values of `omitted` columns are left out."""
@@ -89,12 +92,12 @@ class Recorder:
         self._taken: list[Row] = []
         """Out of the queue, and not written yet: the recorder's thread alone sees it."""
         self.queued_rows = 0
-        self._lost: Counter[tuple[str, str]] = Counter()
+        self._lost: Counter[tuple[Source, str]] = Counter()
         self._errors: Counter[tuple[str, int, str]] = Counter()
         self._guard = threading.Lock()
         self._tally = Tally(workspace.folder / "tally" / worker.replace("/", "-"))
-        for deployment, rows in self._tally.unsettled().items():
-            self._count(deployment, KILLED, rows)
+        for source, rows in self._tally.unsettled().items():
+            self._count(source, KILLED, rows)
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="recorder")
@@ -108,7 +111,7 @@ class Recorder:
         chosen = self._chosen(served)
         if chosen:
             with self._guard:
-                self._tally.answered(served.deployment, served.request.rows)
+                self._tally.answered(served.source, served.request.rows)
         return chosen
 
     def offer(self, served: Served) -> None:
@@ -118,14 +121,14 @@ class Recorder:
         """
         count = served.request.rows
         if self.queued_rows + count > self._limit:
-            self._count(served.deployment, QUEUE_FULL, count)
+            self._count(served.source, QUEUE_FULL, count)
             return
         try:
             # Here and not in the recorder's thread, which would take the interpreter from this one again and again.
             rows = served.rows(self._omitted(served.deployment))
         except Exception as error:  # what cannot be written down was answered all the same
             log.exception("a prediction of %s cannot be recorded", served.deployment)
-            self._count(served.deployment, _reason(error), count)
+            self._count(served.source, _reason(error), count)
             return
         with self._guard:
             self._queue += rows
@@ -182,7 +185,7 @@ class Recorder:
         return True
 
     def _write(self, batch: list[Row]) -> None:
-        answered = Counter(map(itemgetter(0), batch))
+        answered = Counter(map(source_of, batch))
         if free_bytes(self._workspace.folder) < self._workspace.settings.disk.stop_recording:
             self._count_all(answered, DISK_LOW)
             return
@@ -194,37 +197,35 @@ class Recorder:
             log.exception("predictions could not be recorded")
             self._count_all(answered, _reason(error))
             return
-        for deployment, count in new.items():
-            self._metrics.recorded(deployment, count)
-            self._settle(deployment, count)
+        for source, count in new.items():
+            self._metrics.recorded(source, count)
+            self._settle(source, count)
         self._count_all(answered - new, KNOWN_ID)
 
-    def _count_all(self, rows: Counter[str], reason: str) -> None:
-        for deployment, count in rows.items():
-            self._count(deployment, reason, count)
+    def _count_all(self, rows: Counter[Source], reason: str) -> None:
+        for source, count in rows.items():
+            self._count(source, reason, count)
 
-    def _settle(self, deployment: str, rows: int) -> None:
+    def _settle(self, source: Source, rows: int) -> None:
         with self._guard:
-            self._tally.settled(deployment, rows)
+            self._tally.settled(source, rows)
 
-    def _count(self, deployment: str, reason: str, rows: int) -> None:
-        self._metrics.unrecorded(deployment, rows)
+    def _count(self, source: Source, reason: str, rows: int) -> None:
+        self._metrics.unrecorded(source, reason.partition(":")[0], rows)
         with self._guard:
-            self._lost[deployment, reason] += rows
+            self._lost[source, reason] += rows
 
     def _write_lost(self) -> None:
         while self._lost:
             with self._guard:
-                (deployment, reason), count = self._lost.popitem()
+                (source, reason), count = self._lost.popitem()
             try:
-                recording.record_unrecorded(
-                    self._workspace, deployment, worker=self._worker, count=count, reason=reason
-                )
+                recording.record_unrecorded(self._workspace, source[0], worker=self._worker, count=count, reason=reason)
             except BaseException:
                 with self._guard:
-                    self._lost[deployment, reason] += count
+                    self._lost[source, reason] += count
                 raise
-            self._settle(deployment, count)
+            self._settle(source, count)
 
     def _write_errors(self) -> None:
         while self._errors:

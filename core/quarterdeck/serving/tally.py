@@ -8,14 +8,17 @@ import os
 import struct
 from pathlib import Path
 
+from quarterdeck.traffic.repetitions import Source
+
 _NAME, _COUNTS = 240, struct.Struct("=QQ")
 _RECORD = _NAME + _COUNTS.size
-MOST_DEPLOYMENTS = 4096
+_SOURCE = ("deployment", "version", "variant")
+MOST_SOURCES = 4096
 """What the file has room for; further ones are counted in memory alone."""
 
 
 class Tally:
-    """Two counters for each deployment, in a file of one worker.
+    """Two counters for each source of predictions, in a file of one worker.
 
     The file is mapped into memory: counting is no system call, and what was counted stays in the kernel when the
     process is killed. On a full disk the counters are kept in memory alone.
@@ -23,45 +26,47 @@ class Tally:
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(exist_ok=True)
-        self._places: dict[str, int] = {}
-        self._counts: dict[str, list[int]] = {}
-        self._map = _mapped(file, MOST_DEPLOYMENTS * _RECORD)
+        self._places: dict[Source, int] = {}
+        self._counts: dict[Source, list[int]] = {}
+        self._map = _mapped(file, MOST_SOURCES * _RECORD)
         for place in range(0, len(self._map), _RECORD):
-            name = bytes(self._map[place : place + _NAME]).rstrip(b"\0").decode(errors="replace")
-            if not name:
-                break
-            self._places[name] = place
-            self._counts[name] = list(_COUNTS.unpack_from(self._map, place + _NAME))
+            named = bytes(self._map[place : place + _NAME]).rstrip(b"\0").decode(errors="replace").split(" ")
+            if len(named) != len(_SOURCE) or not named[1].isdecimal():
+                break  # The end, or a file that was damaged: what stands behind is not known then.
+            source = named[0], int(named[1]), named[2]
+            self._places[source] = place
+            self._counts[source] = list(_COUNTS.unpack_from(self._map, place + _NAME))
 
-    def unsettled(self) -> dict[str, int]:
+    def unsettled(self) -> dict[Source, int]:
         """Predictions of which nothing is known: after a start, those that went with the worker that was killed."""
-        return {name: answered - settled for name, (answered, settled) in self._counts.items() if answered > settled}
+        return {source: counts[0] - counts[1] for source, counts in self._counts.items() if counts[0] > counts[1]}
 
-    def answered(self, deployment: str, rows: int) -> None:
-        self._add(deployment, 0, rows)
+    def answered(self, source: Source, rows: int) -> None:
+        self._add(source, 0, rows)
 
-    def settled(self, deployment: str, rows: int) -> None:
+    def settled(self, source: Source, rows: int) -> None:
         """So many were written down, or written down as lost."""
-        self._add(deployment, 1, rows)
+        self._add(source, 1, rows)
 
     def close(self) -> None:
         self._map.close()
 
-    def _add(self, deployment: str, which: int, rows: int) -> None:
-        counts = self._counts.get(deployment)
+    def _add(self, source: Source, which: int, rows: int) -> None:
+        counts = self._counts.get(source)
         if counts is None:
-            counts = self._enter(deployment)
+            counts = self._enter(source)
         counts[which] += rows
-        place = self._places.get(deployment)
+        place = self._places.get(source)
         if place is not None:
             _COUNTS.pack_into(self._map, place + _NAME, *counts)
 
-    def _enter(self, deployment: str) -> list[int]:
+    def _enter(self, source: Source) -> list[int]:
         place = len(self._places) * _RECORD
         if place + _RECORD <= len(self._map):
-            self._places[deployment] = place
-            self._map[place : place + _NAME] = deployment.encode()[:_NAME].ljust(_NAME, b"\0")
-        counts = self._counts[deployment] = [0, 0]
+            self._places[source] = place
+            # None of the three has a space in it, and a deployment's name has at most 100 characters.
+            self._map[place : place + _NAME] = " ".join(map(str, source)).encode().ljust(_NAME, b"\0")
+        counts = self._counts[source] = [0, 0]
         return counts
 
 

@@ -15,7 +15,7 @@ import msgspec
 from sqlmodel import Session
 
 from quarterdeck.database import timestamp
-from quarterdeck.traffic.repetitions import Batch, Repetitions, Row
+from quarterdeck.traffic.repetitions import Batch, Repetitions, Row, Source, source_of
 from quarterdeck.workspace import Workspace
 
 _INSERT_PREDICTION = """
@@ -38,8 +38,8 @@ class Ingested:
     """Known by their id already: nothing was changed."""
 
 
-def record(workspace: Workspace, predictions: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    """Write served predictions, with the fields of `Prediction`; return how many were new, by deployment.
+def record(workspace: Workspace, predictions: Sequence[Mapping[str, Any]]) -> int:
+    """Write served predictions, with the fields of `Prediction`; return how many were new.
 
     `key`, `revision`, `variant` ("champion"), `latency_us` (0) and `probe` (False) may be left out, and so may
     `event_time`, which then is `received_at`. One whose deployment and id are known is ignored.
@@ -47,7 +47,7 @@ def record(workspace: Workspace, predictions: Sequence[Mapping[str, Any]]) -> Co
     Raises:
         BusyError: the lock of traffic.db was not free in time.
     """
-    return record_rows(workspace, [_row(prediction) for prediction in predictions])
+    return record_rows(workspace, [_row(prediction) for prediction in predictions]).total()
 
 
 def rows_of(
@@ -93,8 +93,8 @@ def rows_of(
     ]
 
 
-def record_rows(workspace: Workspace, rows: Iterable[Row]) -> Counter[str]:
-    """As `record`, of what `rows_of` made.
+def record_rows(workspace: Workspace, rows: Iterable[Row]) -> Counter[Source]:
+    """As `record`, of what `rows_of` made; how many were new, by what answered.
 
     Raises:
         BusyError: the lock of traffic.db was not free in time.
@@ -125,19 +125,22 @@ def add_predictions(workspace: Workspace, deployment: str, predictions: Sequence
     """
     workspace.refuse_if_read_only("predictions add")
     batch = _by_deployment(_row({**prediction, "deployment": deployment}) for prediction in predictions)
-    accepted = _insert_new(workspace, "predictions add", batch)[deployment] if batch else 0
+    accepted = _insert_new(workspace, "predictions add", batch).total() if batch else 0
     return Ingested(accepted=accepted, duplicates=len(predictions) - accepted)
 
 
-def _insert_new(workspace: Workspace, verb: str, batch: Batch) -> Counter[str]:
-    """Insert what is not known by its id, here or in a segment; how many that were, by deployment."""
+def _insert_new(workspace: Workspace, verb: str, batch: Batch) -> Counter[Source]:
+    """Insert what is not known by its id, here or in a segment; how many that were, by what answered."""
     repetitions = Repetitions(workspace)
     while True:
         with workspace.traffic.write(verb) as tx:
             unread = repetitions.unread(tx, batch)
             if not unread:
-                new = {deployment: repetitions.without(deployment, rows) for deployment, rows in batch.items()}
-                return Counter({deployment: insert(tx, _INSERT_PREDICTION, rows) for deployment, rows in new.items()})
+                new: Counter[Source] = Counter()
+                for deployment, rows in batch.items():
+                    for source, some in groupby(repetitions.without(deployment, rows), source_of):
+                        new[source] += insert(tx, _INSERT_PREDICTION, list(some))
+                return new
         # Files are read without the lock; that none came meanwhile is looked up again under it.
         repetitions.read(unread)
 

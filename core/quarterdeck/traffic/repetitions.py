@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
@@ -19,6 +19,9 @@ Row = tuple[Any, ...]
 Batch = dict[str, list[Row]]
 """For each deployment the rows to insert."""
 _ID, _EVENT_TIME = 1, 4
+Source = tuple[str, int, str]
+"""What answered: deployment, version, variant."""
+source_of: Callable[[Row], Source] = itemgetter(0, 6, 7)
 
 
 class Repetitions:

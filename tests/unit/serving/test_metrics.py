@@ -31,8 +31,9 @@ def test_a_worker_that_is_asked_adds_what_the_others_wrote(tmp_path: Path) -> No
     answer(first)
     answer(second)
     answer(second, "pricing", 7, 0.2)
-    second.error("fraud", 1, "rejected")
-    second.unrecorded("fraud", 3)
+    second.error(("fraud", 1, "fallback"), "rejected")
+    second.unrecorded(("fraud", 1, "champion"), "disk low", 3)
+    second.recorded(("fraud", 2, "champion"), 8)
     second.watch(waiting=lambda: 4, queued=lambda: 5)
     second.write()
     assert value(first, "quarterdeck_requests_total", deployment="fraud", version="1", variant="champion") == 2
@@ -41,8 +42,9 @@ def test_a_worker_that_is_asked_adds_what_the_others_wrote(tmp_path: Path) -> No
     assert value(first, "quarterdeck_request_seconds_bucket", deployment="fraud", le="0.0025") == 2
     assert value(first, "quarterdeck_request_seconds_bucket", deployment="pricing", le="0.1") == 0
     assert value(first, "quarterdeck_request_seconds_count") == 3
-    assert value(first, "quarterdeck_errors_total", deployment="fraud", reason="rejected") == 1
-    assert value(first, "quarterdeck_unrecorded_total", deployment="fraud") == 3
+    assert value(first, "quarterdeck_errors_total", variant="fallback", reason="rejected") == 1
+    assert value(first, "quarterdeck_unrecorded_total", deployment="fraud", version="1", reason="disk low") == 3
+    assert value(first, "quarterdeck_recorded_total", deployment="fraud", version="2", variant="champion") == 8
     assert (value(first, "quarterdeck_waiting"), value(first, "quarterdeck_record_queue")) == (4, 5)
 
 

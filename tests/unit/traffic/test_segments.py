@@ -148,4 +148,4 @@ def test_a_damaged_file_is_named_and_new_predictions_of_its_time_are_recorded_ne
     file.write_bytes(b"PAR1 is not enough PAR1")
     with pytest.raises(ArtifactError, match=file.name):
         read_window(workspace, "payments", START, START + HOUR)
-    assert record(workspace, [prediction(1)]) == {"payments": 1}
+    assert record(workspace, [prediction(1)]) == 1
