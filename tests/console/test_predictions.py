@@ -172,6 +172,9 @@ async def test_find_by_time_walks_back_from_there(seeded: Workspace, console: Co
             await settled(pilot, lambda typed=typed: console_of(pilot).view.crumb == f"find {typed}")  # type: ignore[misc]
             await settled(pilot, lambda: table_of(pilot).loaded)
             assert [row.source.id for row in table_of(pilot).rows] == found
+        await pilot.press("colon", *"find 2026-01-05..2026-01-03", "enter")
+        await settled(pilot, lambda: "the start comes first" in words(pilot))
+        assert console_of(pilot).view.crumb == "find 2026-01-04..2026-01-04"
 
 
 @pytest.mark.parametrize(

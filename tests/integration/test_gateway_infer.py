@@ -172,6 +172,9 @@ def test_metadata_and_health_are_the_protocol_s(gateway: GatewayProcess) -> None
     assert get("/v2").json()["name"] == "quarterdeck"
     assert get("/v2").json()["extensions"] == ["binary_tensor_data"]
     assert get("/v2/health/live").status_code == get("/v2/health/ready").status_code == 200
+    for path in ("/v2/health/live", "/v2/health/ready"):
+        assert (gateway.client.head(path).status_code, gateway.client.head(path).content) == (200, b"")
+    assert get("/metrics").headers["content-type"].count("charset") == 1
     assert get("/v2/models/fraud/ready").headers["x-revision"] == "1"
     metadata = get("/v2/models/fraud").json()
     assert (metadata["name"], metadata["versions"], metadata["platform"]) == ("fraud", ["1"], "skops")
@@ -214,7 +217,8 @@ def test_an_external_deployment_takes_predictions_idempotently_and_answers_none(
         assert (refused.status_code, "Prediction 1 for 'churn'" in refused.json()["error"]) == (400, True)
     sql = "SELECT id, version, key, inputs FROM prediction WHERE deployment = 'churn'"
     assert recorded(workspace.traffic.path, sql) == [("e1", 1, "k1", '[1,null,2.5,0,"web"]')]
-    assert gateway.infer("churn", infer_body()).status_code == 404
+    unanswered = gateway.infer("churn", infer_body())
+    assert (unanswered.status_code, "it is served elsewhere" in unanswered.json()["error"]) == (404, True)
     refused = post(gateway, "fraud/predictions", {"predictions": [row]})
     assert (refused.status_code, "served here" in refused.json()["error"]) == (409, True)
 

@@ -16,11 +16,14 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from quarterdeck.deployments.explaining import explain
+from quarterdeck.deployments.rollout import deploy
 from quarterdeck.errors import ArtifactError, DataError, RefusedError, UsageError
 from quarterdeck.registry.adoption import Surroundings, inspect_model
 from quarterdeck.registry.predictor import as_inputs, load_predictor
 from quarterdeck.registry.registration import Candidate, register
 from quarterdeck.registry.version import Format, ModelVersion, Task
+from quarterdeck.traffic.recording import record
 from quarterdeck.workspace import Workspace
 from tests.environments import environment
 from tests.registry_models import plain_rows, table
@@ -214,3 +217,32 @@ def test_an_answer_outside_the_classes_that_the_code_names_is_an_error(
         assert said.values.tolist() == ["yes"]
         with pytest.raises(ValueError, match=rf"'{answer}', which is none of its classes \(no, yes\)"):
             predictor.predict_columns({"amount": [-1.0], "visits": [2], "channel": ["app"]})
+
+
+@pytest.mark.parametrize("answer", ["float('nan')", "float('inf')"])
+def test_a_regression_model_that_answers_no_number_is_an_error(
+    workspace: Workspace, tmp_path: Path, answer: str
+) -> None:
+    odd = f"[{answer} if row['amount'] < 0 else row['amount'] for row in rows]"
+    (tmp_path / "model.py").write_text(f"def predict(rows):\n    return {odd}\n")
+    given = Surroundings(environment("empty"), "model:predict")
+    sample = SAMPLE[NUMBERS].assign(amount=SAMPLE["amount"].abs())
+    made = inspect_model(workspace, "m", tmp_path, sample, surroundings=given)
+    assert made.task is Task.REGRESSION
+    with closing(load_predictor(workspace, registered(workspace, made))) as predictor:
+        assert predictor.predict_columns({"amount": [1.5], "visits": [2]}).values.tolist() == [1.5]
+        with pytest.raises(ValueError, match="it answered with what is no number"):
+            predictor.predict_columns({"amount": [-1.0], "visits": [2]})
+
+
+def test_a_prediction_of_a_model_in_its_own_process_is_explained_by_that_process(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    given = Surroundings(environment("empty"), "model:count")
+    version = registered(workspace, inspect_model(workspace, "m", code(tmp_path), SAMPLE[NUMBERS], surroundings=given))
+    deploy(workspace, "count", model="m", version=version.number)
+    recorded = {"deployment": "count", "id": "p1", "version": 1, "revision": 1, "inputs": [3.0, 4], "prediction": 8.0}
+    record(workspace, [recorded | {"probabilities": None, "received_at": workspace.now()}])
+    found = explain(workspace, "count", "p1")
+    assert (found.runtime, found.differs, found.explanation.answer) == ("process", None, 8.0)
+    assert [one.feature for one in found.explanation.influences if one.influence] == ["visits"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 
+from quarterdeck.errors import UsageError
 from quarterdeck_console.formatting import day, moment, number, text
 from quarterdeck_console.screens.pane import Pane, RollbackTarget, TextPage
 from quarterdeck_console.screens.prediction import PredictionPage, described
@@ -156,8 +157,14 @@ def find(screen: ConsoleScreen, pane: Pane | None, row: Row | None, words: str) 
         screen.say("The workspace is being opened: one moment.")
         return
     name = _deployment(screen, pane, row, ":find searches")
-    if name is not None:
-        screen.enter(FoundPane(name, words, searches_of(words)))
+    if name is None:
+        return
+    try:
+        searches = searches_of(words)
+    except UsageError as error:
+        screen.say(str(error), bad=True)
+        return
+    screen.enter(FoundPane(name, words, searches))
 
 
 def _deployment(screen: ConsoleScreen, pane: Pane | None, row: Row | None, does: str) -> str | None:

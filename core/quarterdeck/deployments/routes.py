@@ -6,11 +6,16 @@ from dataclasses import dataclass, replace
 
 from sqlmodel import Session, col, select
 
-from quarterdeck.deployments.deployment import IN_GATEWAY, Deployment
+from quarterdeck.deployments.deployment import IN_GATEWAY, Deployment, ServedBy
 from quarterdeck.deployments.knowngood import last_known_good
 from quarterdeck.deployments.revision import Revision, find_revision
 from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.workspace import Workspace
+
+_ELSEWHERE = {
+    ServedBy.EXTERNAL: "it is served elsewhere, and its predictions are reported to /v2/models/{name}/predictions",
+    ServedBy.BATCH: "it answers to tables: `quarterdeck score {name} TABLE`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,13 @@ def desired_routes(workspace: Workspace) -> list[Route]:
     """The route that each deployment of the gateway should have now, by name."""
     with workspace.state.read() as tx:
         return [_route(tx, workspace, deployment) for deployment in _gateway_deployments(tx)]
+
+
+def not_answering(workspace: Workspace) -> dict[str, str]:
+    """Deployments that no gateway answers for, and where their answers come from."""
+    query = select(Deployment.name, Deployment.served_by).where(col(Deployment.served_by).not_in(IN_GATEWAY))
+    with workspace.state.read() as tx:
+        return {name: _ELSEWHERE[ServedBy(served_by)].format(name=name) for name, served_by in tx.exec(query)}
 
 
 def keep_warm(workspace: Workspace) -> list[Route]:

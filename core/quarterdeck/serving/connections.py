@@ -223,5 +223,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, status: bytes, why: bytes) -> None:
         body = b'{"error":"' + why + b'"}'
         head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % (status, len(body))
-        self.transport.write(head + b"retry-after: 1\r\nconnection: close\r\n\r\n" + body)
+        # What does not fit will not fit in a second either.
+        again = b"retry-after: 1\r\n" if status.startswith(b"503") else b""
+        self.transport.write(head + again + b"connection: close\r\n\r\n" + body)
         self.transport.close()

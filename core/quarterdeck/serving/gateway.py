@@ -145,6 +145,9 @@ class Gateway:
         reason = self._table.not_ready.get(deployment)
         if reason is not None:
             raise NotReadyError(f"Deployment '{deployment}' cannot answer now: {reason}.")
+        elsewhere = self._table.elsewhere.get(deployment)
+        if elsewhere is not None:
+            raise NotFoundError(f"This gateway does not answer for deployment '{deployment}': {elsewhere}.")
         known = ", ".join(sorted({*self._table.active, *self._table.not_ready})) or "none yet"
         raise NotFoundError(f"This gateway serves no deployment '{deployment}'. Known: {known}.")
 

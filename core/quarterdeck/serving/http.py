@@ -7,12 +7,12 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Request, Response, get, head, post
 from litestar.exceptions import HTTPException
 
 from quarterdeck.errors import QuarterdeckError
 from quarterdeck.serving import binary, encoding, external, openapi, protocol
-from quarterdeck.serving.gateway import Gateway
+from quarterdeck.serving.gateway import Gateway, NotReadyError
 from quarterdeck.serving.refusals import refusal
 from quarterdeck.serving.responses import Answer, as_json
 from quarterdeck.workspace import Workspace
@@ -48,16 +48,26 @@ def _health(gateway: Callable[[], Gateway], *, token: bool) -> list[Any]:
     def ready() -> Answer:
         return as_json(200 if gateway().ready else 503, {"ready": gateway().ready})
 
+    # Load balancers ask for the status alone.
+    @head("/v2/health/live", sync_to_thread=False)
+    def live_status() -> None:
+        return None
+
+    @head("/v2/health/ready", sync_to_thread=False)
+    def ready_status() -> None:
+        if not gateway().ready:
+            raise NotReadyError("The gateway has not tried to load all that it is to serve.")
+
     @get("/metrics", sync_to_thread=True)
     def metrics(request: AnyRequest) -> Answer:
         body, kind = gateway().metrics.exposition(request.headers.get("accept", ""))
-        return Answer(body=body, media_type=kind)
+        return Answer(body=body, headers={"content-type": kind})
 
     @get("/openapi.json", sync_to_thread=True)
     def document() -> Answer:
         return as_json(200, openapi.document(gateway().routes(), version("quarterdeck"), token=token))
 
-    return [server, live, ready, metrics, document]
+    return [server, live, ready, live_status, ready_status, metrics, document]
 
 
 def _models(gateway: Callable[[], Gateway]) -> list[Any]:

@@ -56,6 +56,8 @@ class RouteTable:
         self.active: Mapping[str, ActiveRoute] = MappingProxyType({})
         self.not_ready: Mapping[str, str] = MappingProxyType({})
         """Deployments that are wanted and cannot answer yet, and why."""
+        self.elsewhere: Mapping[str, str] = MappingProxyType({})
+        """Deployments that no gateway answers for, and who does."""
         self.reconciled = False
         """Every desired route was tried at least once."""
         self.retry_at = math.inf
@@ -79,6 +81,7 @@ class RouteTable:
         if self.reconciled and not news and time.monotonic() < self.retry_at:
             return
         desired = routes.desired_routes(self._workspace)
+        self.elsewhere = routes.not_answering(self._workspace)
         self._drop({route.name for route in desired})
         known = [*desired, *(route.fallback for route in desired if route.fallback is not None)]
         self._loader.forget(known)

@@ -10,7 +10,7 @@ import msgspec
 from sqlmodel import Session
 
 from quarterdeck.database import timestamp
-from quarterdeck.errors import NotFoundError
+from quarterdeck.errors import NotFoundError, UsageError
 from quarterdeck.traffic import segments
 from quarterdeck.traffic.parquet import COLUMNS, END_OF_TIME
 from quarterdeck.traffic.segments import Moved, Row, rows_here
@@ -48,6 +48,14 @@ class Sought:
     """Event times before this."""
     revision: int | None = None
     version: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError: no moment is from the start on and before the end."""
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise UsageError(
+                f"Nothing is from {self.start:%Y-%m-%d %H:%M:%S} on and before {self.end:%Y-%m-%d %H:%M:%S}: the start "
+                "comes first."
+            )
 
     @property
     def by(self) -> str:

@@ -45,12 +45,17 @@ def port() -> Iterator[int]:
 
 
 def said(connection: socket.socket) -> tuple[int, dict[str, str]]:
-    """All that comes until the other side closes: the status, and what the body says."""
+    """All that comes until the other side closes: the status, and what the body says.
+
+    Whoever is to come back is told when, and nobody else.
+    """
     answer = b""
     while part := connection.recv(65536):
         answer += part
     head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), json.loads(body)
+    status = int(head.split()[1])
+    assert (b"retry-after: 1" in head) == (status == 503)
+    return status, json.loads(body)
 
 
 def connect(port: int) -> socket.socket:

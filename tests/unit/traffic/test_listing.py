@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quarterdeck.errors import NotFoundError
+from quarterdeck.errors import NotFoundError, UsageError
 from quarterdeck.traffic import compaction, parquet
 from quarterdeck.traffic.compaction import compact
 from quarterdeck.traffic.labelling import add_labels
@@ -47,6 +47,8 @@ def test_predictions_are_found_by_what_is_known_of_them(day: Workspace, compacte
         assert compact(day).predictions == 48
     assert ids(day, Sought(id="p7")) == ["p7"]
     assert ids(day, Sought(key="order-20")) == ["p41", "p40"]
+    with pytest.raises(UsageError, match="the start comes first"):
+        Sought(start=START + timedelta(hours=1), end=START)
     assert ids(day, Sought(id="p7", key="order-20")) == []
     assert ids(day, Sought(revision=1), 3) == ["p23", "p22", "p21"]
     assert ids(day, Sought(version=2, end=START + 26 * HOUR)) == ["p25", "p24"]
