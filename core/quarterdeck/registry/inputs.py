@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from quarterdeck.errors import DataError
@@ -11,6 +12,8 @@ from quarterdeck.registry.signature import Feature, Signature
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+_PLAIN_NUMBERS = frozenset({int, float, bool, type(None)})
 
 
 def inputs_frame(signature: Signature, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
@@ -30,15 +33,23 @@ def inputs_frame(signature: Signature, columns: Mapping[str, Sequence[Any]]) -> 
     rows = len(values[0]) if values else 0
     if all(column.dtype == np.float64 for column in values):
         table = np.column_stack(values) if values else np.empty((0, 0))
-        return pd.DataFrame(table, columns=list(signature.names), copy=False)
+        return pd.DataFrame(table, columns=_index(signature.names), copy=False)
     if rows == 1:
         # For one row a single object block is built 20 times faster than a block for each column, and
         # scikit-learn converts each column to what it was fitted on either way.
         single = np.empty((1, len(features)), dtype=object)
         single[0] = [column[0] for column in values]
-        return pd.DataFrame(single, columns=list(signature.names), dtype=object, copy=False)
+        return pd.DataFrame(single, columns=_index(signature.names), dtype=object, copy=False)
     named = dict(zip(signature.names, values, strict=True))
     return pd.DataFrame({name: pd.Series(column, dtype=column.dtype) for name, column in named.items()})
+
+
+@lru_cache(maxsize=1_000)
+def _index(names: tuple[str, ...]) -> pd.Index[str]:
+    """The names as pandas has them: a third of the time that a frame takes. An index never changes."""
+    import pandas as pd
+
+    return pd.Index(names)
 
 
 def as_inputs(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
@@ -103,10 +114,11 @@ def _numbers(feature: Feature, given: Sequence[Any] | pd.Series[Any]) -> NDArray
         if pd.api.types.is_numeric_dtype(given.dtype):
             return given.to_numpy(dtype=np.float64, na_value=np.nan)
         given = given.astype(object).where(given.notna(), None).tolist()
-    for row, value in enumerate(given):
-        # numpy would read the text "1.5" as a number, and nothing is coerced silently.
-        if value is not None and not isinstance(value, (int, float, np.number, np.bool_)):
-            raise _unfit(feature, value, row)
+    if not set(map(type, given)) <= _PLAIN_NUMBERS:
+        for row, value in enumerate(given):
+            # numpy would read the text "1.5" as a number, and nothing is coerced silently.
+            if value is not None and not isinstance(value, (int, float, np.number, np.bool_)):
+                raise _unfit(feature, value, row)
     return np.array(given, dtype=np.float64)
 
 
