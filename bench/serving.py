@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -41,9 +41,9 @@ COLUMNS_FORM, MATRIX = "13 columns", "13 floats"
 """The same rows by name, as a frame has them, or as one array. Ours is asked by the very bytes that the peer
 gets: MLflow's protocol for names, the Open Inference Protocol for arrays; MLflow has its own form for arrays, too."""
 ROWS, CONNECTIONS = (1, 100), (1, 16)
-TURNS, WARM_SECONDS, SECONDS = 5, 0.2, 0.6
-"""Servers that are up together are asked in turns, since a machine is not the same from one minute to the next; the
-figures are the medians of the turns."""
+TURNS, WARM_SECONDS, SECONDS = 5, 0.2, 0.8
+"""All servers are up together and asked in turns, one at a time, since a machine is not the same from one minute to the
+next; the figures are the medians of the turns."""
 BODIES = 64
 START_SECONDS = 120.0
 MLFLOW, MLSERVER = "mlflow", "mlserver"
@@ -113,17 +113,16 @@ def _of_model(model: str, make: Callable[[], Any], folder: Path, peers: Sequence
     joblib.dump(fitted[MATRIX], folder / "model.joblib")
     found: Found = {}
     notes: dict[str, str] = {}
-    with _ours(folder, fitted) as servers:
-        _ask(servers, found)
     mlflow, mlserver = peers
-    with forgiving(mlflow.name) as attempt:
-        for form in fitted:
-            with _mlflow(folder, mlflow, form) as server:
-                _ask([server], found)
-    notes[MLFLOW] = attempt.why_not
-    with forgiving(mlserver.name) as attempt, _mlserver(folder, mlserver) as server:
-        _ask([server], found)
-    notes[MLSERVER] = attempt.why_not
+    with ExitStack() as up:
+        servers = up.enter_context(_ours(folder, fitted))
+        with forgiving(mlflow.name) as attempt:
+            servers += [up.enter_context(_mlflow(folder, mlflow, form)) for form in fitted]
+        notes[MLFLOW] = attempt.why_not
+        with forgiving(mlserver.name) as attempt:
+            servers.append(up.enter_context(_mlserver(folder, mlserver)))
+        notes[MLSERVER] = attempt.why_not
+        _ask(servers, found)
     return _report(model, found, peers, notes)
 
 
