@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 
 from quarterdeck.settings import Settings
 from quarterdeck.settings.making import Bound
-from quarterdeck.settings.serving import ColumnSettings, FallbackSettings, MetricName
+from quarterdeck.settings.monitoring import CalendarUnit, MetricName
+from quarterdeck.settings.serving import ColumnSettings, FallbackSettings
 from quarterdeck_console.cli.verbs import app
 
 DOCS = Path(__file__).parent
@@ -48,6 +49,10 @@ TYPES = {
     "tuple[str, ...]": "list of texts",
     "str | tuple[str, ...]": "URL or list of texts",
     "tuple[int, int]": "two whole numbers",
+    "tuple[int, int] | None": "two whole numbers",
+    "tuple[AwareDatetime, AwareDatetime] | None": "two times with their zones",
+    "CalendarUnit | None": f"one of {', '.join(get_args(CalendarUnit))}",
+    "Literal['training', 'period', 'calendar']": "one of training, period, calendar",
     "dict[str, dict[str, str]]": "table",
     "dict[str, Bound]": "table",
     "dict[str, ColumnSettings]": "table",

@@ -12,11 +12,12 @@ import pandas as pd
 
 from quarterdeck.deployments.deployment import ServedBy
 from quarterdeck.deployments.rollout import deploy
+from quarterdeck.registry.holdout import Holdout, store_holdout
 from quarterdeck.registry.inspection import infer_signature
 from quarterdeck.registry.registration import Candidate, register
 from quarterdeck.registry.version import Format, Task
 from quarterdeck.settings import Settings
-from quarterdeck.settings.serving import MonitorSettings
+from quarterdeck.settings.monitoring import MonitorSettings
 from quarterdeck.traffic.labelling import add_labels
 from quarterdeck.traffic.recording import record
 from quarterdeck.workspace import Workspace
@@ -56,6 +57,7 @@ def serve(
     *,
     importances: Mapping[str, float] | None = None,
     metrics: Mapping[str, float] | None = None,
+    holdout: Holdout | None = None,
 ) -> int:
     """Register a version of model `d` with that reference and deploy it as `d`; returns its number."""
     buffer = reference.assign(fraud=[0, 1] * (len(reference) // 2))
@@ -72,6 +74,7 @@ def serve(
         metrics=dict(metrics or {}),
         importances=dict(importances or {}),
         environment={},
+        holdout=None if holdout is None else store_holdout(workspace, holdout),
     )
     with workspace.state.write("test") as tx:
         number = register(tx, workspace, candidate).number

@@ -10,7 +10,7 @@ import pytest
 
 from quarterdeck.errors import SettingsError
 from quarterdeck.settings import Settings, load_settings
-from quarterdeck.settings.serving import MetricName
+from quarterdeck.settings.monitoring import MetricName
 from quarterdeck.statistics.quality import METRICS
 
 

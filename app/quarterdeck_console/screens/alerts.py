@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from quarterdeck.workspace import Workspace
 
 WINDOWS = 12
+METRICS = ("quality", "estimate")
+"""Kinds that are about one metric, and not about columns."""
+ASPECTS = {kind: kind for kind in (*METRICS, "predictions")}
+"""Which windows tell of an alert's kind: those of inputs where it is not said here."""
 SEVERITIES = {"page": 0, "warning": 1, "informational": 2}
 
 
@@ -133,7 +137,7 @@ def _happened(page: Page, found: Incident) -> None:
 
 
 def _about(window: ResultRow, row: AlertRow) -> bool:
-    return window.served and (window.aspect == "quality") == (row.kind == "quality")
+    return window.served and window.aspect == ASPECTS.get(row.kind, "inputs")
 
 
 def _timeline(page: Page, row: AlertRow, windows: list[ResultRow]) -> None:
@@ -154,7 +158,7 @@ def _timeline(page: Page, row: AlertRow, windows: list[ResultRow]) -> None:
 
 def _figure(window: ResultRow, row: AlertRow) -> float | None:
     for score in window.scores:
-        if row.kind == "quality":
+        if row.kind in METRICS:
             return score.get("value")
         if score.get("column", score.get("name")) == (row.columns[0] if row.columns else None):
             value = score.get("effect", score.get("distance"))

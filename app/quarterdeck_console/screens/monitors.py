@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 STRIP = {"quiet": ("●", GOOD), "found": ("✖", BAD), "inconclusive": ("▲", WARN)}
 UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "JS", "share_moved": "moved"}
+METRICS = ("quality", "estimate")
+"""Aspects whose windows have one figure, and not one for each column."""
+HOW = {"cbpe": "from the probabilities alone (CBPE)", "dle": "by a model of the losses (DLE)"}
+BLIND = (
+    "It cannot see that inputs mean something else now (concept drift), nor judge regions that the holdout never saw."
+)
 WINDOWS = 500
 
 
@@ -130,7 +136,7 @@ def worst(row: ResultRow) -> Text:
     """The column that moved most; for quality the metric."""
     if not row.scores:
         return text("nothing to compare with" if row.aspect == "inputs" else None, MUTED)
-    if row.aspect == "quality":
+    if row.aspect in METRICS:
         score = row.scores[0]
         return text(f"{score['metric']} {number(score['value']) or DASH}, {number(score['baseline']) or DASH} before")
     score = max(row.scores, key=lambda one: (one["verdict"] == "drifted", one["effect"]))
@@ -144,9 +150,12 @@ def describe(row: ResultRow) -> Text:
     page.field("rows", number(row.n_current)).field("reference", number(row.n_reference) or None)
     if not row.served:
         page.field("served", "no: judged beside, to tell whether going back would help", MUTED)
-    if row.aspect == "quality":
+    if row.aspect in METRICS:
         score = row.scores[0]
-        page.field("labelled", f"{row.n_labelled:,} ({score['coverage']:.0%})")
+        if row.aspect == "quality":
+            page.field("labelled", f"{row.n_labelled:,} ({score['coverage']:.0%})")
+        else:
+            page.field("estimated", HOW[score["how"]]).line(BLIND, WARN)
         page.field(score["metric"], f"{number(score['value'])} ({number(score['low'])} to {number(score['high'])})")
         page.field("before", number(score["baseline"])).field("loss", f"{score['loss']:+.1%}")
         return page.text
@@ -157,8 +166,9 @@ def describe(row: ResultRow) -> Text:
         "EFFECT": lambda one: f"{number(one['effect'])} {UNITS[one['measure']]}",
         "Q": lambda one: number(one["q_value"]),
         "MISSING": lambda one: f"{one['missing_current']:.1%}",
-        "EVIDENTLY": lambda one: _preset(one["preset"]),
     }
+    if row.aspect == "inputs":
+        columns["EVIDENTLY"] = lambda one: _preset(one["preset"])
     if any(one["missing_verdict"] == "drifted" for one in ranked):
         columns["OF THAT"] = lambda one: one["missing_verdict"]
     if any(one["unseen"] for one in ranked):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from quarterdeck.monitoring.alert import AlertKind, Severity
 from quarterdeck.monitoring.queries import AlertRow, ResultRow
-from quarterdeck.settings.serving import MonitorSettings
+from quarterdeck.settings.monitoring import MonitorSettings
 from quarterdeck.workspace import Workspace
 
 Answer = Literal["yes", "no", "unknown"]
@@ -45,7 +45,7 @@ class Evidence:
 def judge(evidence: Evidence) -> Outlook:
     """Answer whether going to the target would help; *unknown* whenever the measurements do not settle it."""
     inputs = _worst(evidence.alerts, _INPUT_KINDS)
-    quality = _worst(evidence.alerts, (AlertKind.QUALITY,))
+    quality = _worst(evidence.alerts, (AlertKind.QUALITY,)) or _worst(evidence.alerts, (AlertKind.ESTIMATE,))
     primary = next((alert for alert in (*evidence.alerts[:1], inputs, quality) if alert is not None), None)
     for outlook in (
         _same_input(evidence, inputs, primary),
@@ -120,9 +120,10 @@ def _worse_predictions(evidence: Evidence, quality: AlertRow | None) -> Outlook 
         return None
     if evidence.target_window is None or evidence.target_findings or evidence.target_window.verdict == "inconclusive":
         return None
+    verb = "predicts" if quality.kind == AlertKind.QUALITY else "is estimated to predict"
     return Outlook(
         "yes",
-        f"version {evidence.serving} predicts worse than on its holdout ({quality.summary.rstrip('.')}), "
+        f"version {evidence.serving} {verb} worse than on its holdout ({quality.summary.rstrip('.')}), "
         f"and what comes in is familiar to version {evidence.target}",
     )
 

@@ -21,6 +21,10 @@ class AlertKind(StrEnum):
     """The predictions are worse than on the holdout."""
     OUTAGE = "outage"
     """A version took the gateway along, and is withheld."""
+    ESTIMATE = "estimate"
+    """The predictions are estimated to be worse than on the holdout: no labels have come yet."""
+    PREDICTIONS = "predictions"
+    """The distribution of the answers moved."""
 
 
 class Severity(StrEnum):
@@ -55,7 +59,8 @@ class Alert(Entity, table=True):
     """The version that served when it was last seen."""
     kind: AlertKind = Field(sa_column=choice_column("kind", AlertKind))
     columns: list[str] = Field(sa_column=json_column())
-    """The columns it is about, worst first; the metric's name for quality; none for an outage."""
+    """The columns it is about, worst first; the metric's name for quality, realised or estimated; none for an
+    outage."""
     slice: str | None = None
     """The slice that carries the shift: `channel=app`."""
     severity: Severity = Field(sa_column=choice_column("severity", Severity))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -12,12 +12,28 @@ from sqlmodel import Session, col, select
 from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.monitoring.result import Aspect, Result
-from quarterdeck.settings.serving import MonitorSettings
+from quarterdeck.settings.monitoring import MonitorSettings
 from quarterdeck.workspace import Workspace
 
 ACTIVE = (AlertState.OPEN, AlertState.ACKNOWLEDGED, AlertState.SILENCED)
 REOPENED_WITHIN = timedelta(days=1)
 """What comes back so soon after its end is the same alert."""
+KINDS = {
+    Aspect.INPUTS: (AlertKind.DRIFT, AlertKind.MISSING),
+    Aspect.QUALITY: (AlertKind.QUALITY,),
+    Aspect.ESTIMATE: (AlertKind.ESTIMATE,),
+    Aspect.PREDICTIONS: (AlertKind.PREDICTIONS,),
+}
+OF_ONE_VERSION = (AlertKind.QUALITY, AlertKind.ESTIMATE, AlertKind.PREDICTIONS)
+"""About what a version answers: over when it serves no more. What comes in is the same for all of them."""
+METRICS = (AlertKind.QUALITY, AlertKind.ESTIMATE)
+"""About a metric, and not about columns."""
+CONSEQUENCES = {
+    Aspect.ESTIMATE: KINDS[Aspect.INPUTS],
+    Aspect.PREDICTIONS: (*KINDS[Aspect.INPUTS], *METRICS),
+}
+"""What explains such a finding. While that has an alert somebody was told of, the finding weighs in there: one cause,
+one alert."""
 OUTAGE_SCORE = 1.0
 """As a loss of the whole quality: nothing ranks above it but more of it."""
 
@@ -28,7 +44,7 @@ class Finding:
 
     kind: AlertKind
     column: str
-    """The column; the metric's name for quality."""
+    """The column; the metric's name for quality, realised or estimated."""
     slice: str | None
     score: float
     row: dict[str, Any]
@@ -36,17 +52,16 @@ class Finding:
 
 def findings_of(result: Result) -> list[Finding]:
     """What a stored result found."""
-    if result.aspect is Aspect.QUALITY:
+    kind = KINDS[result.aspect][0]
+    if kind in METRICS:
         return [
-            Finding(AlertKind.QUALITY, row["metric"], None, row["loss"], row)
-            for row in result.scores
-            if row["verdict"] == "worse"
+            Finding(kind, row["metric"], None, row["loss"], row) for row in result.scores if row["verdict"] == "worse"
         ]
     found = []
     for row in result.scores:
         if row["verdict"] == "drifted":
-            found.append(Finding(AlertKind.DRIFT, row["column"], row["slice"], row["severity"], row))
-        if row["missing_verdict"] == "drifted":
+            found.append(Finding(kind, row["column"], row["slice"], row["severity"], row))
+        if kind is AlertKind.DRIFT and row["missing_verdict"] == "drifted":
             found.append(Finding(AlertKind.MISSING, row["column"], None, row["missing_severity"], row))
     return found
 
@@ -59,22 +74,26 @@ def severity_of(settings: MonitorSettings, score: float) -> Severity:
 
 def update_alerts(tx: Session, workspace: Workspace, monitor: Monitor, result: Result) -> None:
     """Open, follow or resolve alerts after a window was judged, inside that transaction."""
-    kinds = (AlertKind.QUALITY,) if result.aspect is Aspect.QUALITY else (AlertKind.DRIFT, AlertKind.MISSING)
     findings = findings_of(result)
-    alerts = active_alerts(tx, monitor, kinds)
+    alerts = active_alerts(tx, monitor, KINDS[result.aspect])
     for alert in alerts:
         own = [f for f in findings if f.kind is alert.kind and f.column in alert.columns]
         _follow(tx, workspace, monitor, alert, result, own)
     named = {(alert.kind, column) for alert in alerts for column in alert.columns}
     onsets = _persistent(tx, monitor, result)
     fresh = [f for f in findings if (f.kind, f.column) not in named and (f.kind, f.column) in onsets]
+    if fresh and result.aspect in CONSEQUENCES:
+        cause = _cause(tx, monitor, CONSEQUENCES[result.aspect])
+        if cause is not None:
+            _weigh(tx, workspace, monitor, cause, fresh)
+            return
     for group in _grouped(fresh):
         _open(tx, workspace, monitor, result, group, min(onsets[(f.kind, f.column)] for f in group))
 
 
 def resolve_for_other_versions(tx: Session, workspace: Workspace, monitor: Monitor, serving: int) -> None:
-    """Resolve quality alerts about versions that serve no more."""
-    for alert in active_alerts(tx, monitor, (AlertKind.QUALITY,)):
+    """Resolve alerts about the answers of versions that serve no more."""
+    for alert in active_alerts(tx, monitor, OF_ONE_VERSION):
         if alert.version != serving:
             _resolve(tx, workspace, alert, f"version {alert.version} no longer serves")
 
@@ -122,24 +141,60 @@ def active_alerts(tx: Session, monitor: Monitor, kinds: Iterable[AlertKind]) -> 
 def _persistent(tx: Session, monitor: Monitor, result: Result) -> dict[tuple[AlertKind, str], datetime]:
     """The findings that stand in m of the last k windows, each with the start of the first of them.
 
-    Input findings count over versions alike, since a new version does not change what comes in; quality is
-    counted for one version.
+    Input findings count over versions alike, since a new version does not change what comes in; what is said of
+    answers is counted for one version.
     """
     needed, _ = monitor.settings.persistence
     query = select(Result).where(
         Result.monitor == monitor.name,
         Result.aspect == result.aspect,
         col(Result.served).is_(True),
-        col(Result.window_end) > result.window_end - monitor.patience,
+        col(Result.window_end) > _since(tx, monitor, result),
         col(Result.window_end) <= result.window_end,
     )
-    if result.aspect is Aspect.QUALITY:
+    if result.aspect is not Aspect.INPUTS:
         query = query.where(Result.version == result.version)
     windows: dict[tuple[AlertKind, str], set[datetime]] = {}
     for row in tx.exec(query):
         for finding in findings_of(row):
             windows.setdefault((finding.kind, finding.column), set()).add(row.window_start)
     return {name: min(starts) for name, starts in windows.items() if len(starts) >= needed}
+
+
+def _since(tx: Session, monitor: Monitor, result: Result) -> datetime:
+    """The end of the last window that is too old to count."""
+    if monitor.patience is not None:
+        return result.window_end - monitor.patience
+    # Windows of no one length are counted one by one.
+    judged = select(Result.window_end).where(
+        Result.monitor == monitor.name, Result.aspect == result.aspect, col(Result.window_end) <= result.window_end
+    )
+    newest = judged.distinct().order_by(col(Result.window_end).desc())
+    found = tx.exec(newest.offset(monitor.settings.persistence[1]).limit(1)).first()
+    return datetime.min.replace(tzinfo=UTC) if found is None else found
+
+
+def _cause(tx: Session, monitor: Monitor, kinds: Iterable[AlertKind]) -> Alert | None:
+    """The worst active alert of those kinds that somebody was told of."""
+    told = [one for one in active_alerts(tx, monitor, kinds) if one.severity is not Severity.INFORMATIONAL]
+    return max(told, key=lambda alert: alert.score, default=None)
+
+
+def _weigh(tx: Session, workspace: Workspace, monitor: Monitor, alert: Alert, findings: list[Finding]) -> None:
+    """Let what follows from an alert's cause stand on it as evidence, and count for its severity."""
+    alert.evidence = {**alert.evidence, **{finding.column: finding.row for finding in findings}}
+    _escalate(tx, workspace, monitor, alert, max(finding.score for finding in findings))
+    tx.add(alert)
+
+
+def _escalate(tx: Session, workspace: Workspace, monitor: Monitor, alert: Alert, score: float) -> None:
+    if score <= alert.score:
+        return
+    alert.score = score
+    level = severity_of(monitor.settings, score)
+    if level is not alert.severity:
+        alert.severity = level
+        workspace.record(tx, "alert.escalated", alert.reference, facts(alert))
 
 
 def _grouped(findings: list[Finding]) -> list[list[Finding]]:
@@ -190,7 +245,7 @@ def _ended_lately(
         Alert.slice == group[0].slice,
         col(Alert.resolved_at) > workspace.now() - REOPENED_WITHIN,
     )
-    if result.aspect is Aspect.QUALITY:
+    if result.aspect is not Aspect.INPUTS:
         query = query.where(Alert.version == result.version)
     columns = {finding.column for finding in group}
     ended = tx.exec(query.order_by(col(Alert.resolved_at).desc()))
@@ -229,19 +284,14 @@ def _follow(
     alert.version = result.version
     alert.evidence = {**alert.evidence, **{finding.column: finding.row for finding in findings}}
     alert.summary = summarise(findings, result)
-    if worst.score > alert.score:
-        alert.score = worst.score
-        level = severity_of(monitor.settings, worst.score)
-        if level is not alert.severity:
-            alert.severity = level
-            workspace.record(tx, "alert.escalated", alert.reference, facts(alert))
+    _escalate(tx, workspace, monitor, alert, worst.score)
     tx.add(alert)
 
 
 def _is_clean(alert: Alert, result: Result) -> bool:
     """Whether the window says that the alert's columns are quiet. Too little data says nothing."""
     verdict = "missing_verdict" if alert.kind is AlertKind.MISSING else "verdict"
-    name = "metric" if alert.kind is AlertKind.QUALITY else "column"
+    name = "metric" if alert.kind in METRICS else "column"
     verdicts = [row[verdict] for row in result.scores if row[name] in alert.columns]
     return bool(verdicts) and all(found == "quiet" for found in verdicts)
 
@@ -276,6 +326,12 @@ def summarise(findings: list[Finding], result: Result) -> str:
             f"({row['low']:.3f} to {row['high']:.3f}), {row['baseline']:.3f} on its holdout; "
             f"{result.n_labelled:,} labelled rows"
         )
+    if worst.kind is AlertKind.ESTIMATE:
+        return (
+            f"{row['metric']} of version {result.version} is estimated at {row['value']:.3f} "
+            f"({row['low']:.3f} to {row['high']:.3f}), {row['baseline']:.3f} on its holdout; "
+            f"{result.n_current:,} rows, labels not needed"
+        )
     others = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
     if worst.kind is AlertKind.MISSING:
         return (
@@ -283,4 +339,6 @@ def summarise(findings: list[Finding], result: Result) -> str:
         )
     unit = {"wasserstein_normed": " sigma", "share_moved": " of values moved"}.get(row["measure"], " Jensen-Shannon")
     place = f" in {worst.slice}" if worst.slice else ""
+    if worst.kind is AlertKind.PREDICTIONS:
+        place = f" in the answers of version {result.version}"
     return f"{worst.column}{others} moved{place}: {row['effect']:.2g}{unit}, {result.n_current:,} rows"

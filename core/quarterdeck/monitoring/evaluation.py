@@ -6,20 +6,31 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from sqlmodel import Session, col, select
 
 from quarterdeck.database import LAST_WRITE_PATIENCE_SECONDS
 from quarterdeck.errors import NotFoundError
 from quarterdeck.monitoring.alerting import resolve_for_other_versions, update_alerts
-from quarterdeck.monitoring.inputs import Reference, judge_inputs, load_reference, window_columns
+from quarterdeck.monitoring.estimates import Expectation
+from quarterdeck.monitoring.inputs import (
+    Reference,
+    judge_inputs,
+    load_reference,
+    reference_of,
+    watched_features,
+    window_columns,
+)
 from quarterdeck.monitoring.monitor import Monitor, Span, find_monitor
 from quarterdeck.monitoring.quality import judge_quality
 from quarterdeck.monitoring.result import Aspect, Result, Verdict
 from quarterdeck.monitoring.serving import Serving, what_serves
+from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.traffic.prediction import NO_VERSION
-from quarterdeck.traffic.window import WindowRows, first_event, label_coverage, read_window, watermark
+from quarterdeck.traffic.window import WindowRows, first_events, label_coverage, read_window, watermark
 from quarterdeck.workspace import Workspace
 
 Fence = Callable[[Session], None]
@@ -75,36 +86,44 @@ class _Pass:
         self.deployment = monitor.settings.deployment
         self.fence = fence
         self.done = Evaluation(monitor.name)
-        self._references: dict[int, Reference | None] = {}
+        self._versions: dict[int, ModelVersion | None] = {}
+        self._references: dict[tuple[int, Span | None], Reference | None] = {}
+        self._expectations: dict[int, Expectation | None] = {}
 
     def inputs(self) -> None:
         newest = self._watermark()
-        start = self._next_start()
+        window = self._newest_judged()
+        events = partial(first_events, self.workspace, self.deployment)
         while newest is not None:
-            first = first_event(self.workspace, self.deployment, since=start)
-            if first is None:
-                return
-            window = self.monitor.window_at(first)
-            if not self.monitor.is_closed(window, newest):
+            window = self.monitor.next_window(window, events)
+            if window is None or not self.monitor.is_closed(window, newest):
                 return
             self._judge_inputs(window)
-            start = window.end
 
     def _watermark(self) -> datetime | None:
         # A clock that runs ahead somewhere must not close windows that are still filling.
         newest = watermark(self.workspace, self.deployment)
         return None if newest is None else min(newest, self.workspace.now())
 
-    def _next_start(self) -> datetime | None:
+    def _newest_judged(self) -> Span | None:
         with self.workspace.state.read() as tx:
-            query = select(Result.window_end).where(
+            query = select(Result.window_start, Result.window_end).where(
                 Result.monitor == self.monitor.name, Result.aspect == Aspect.INPUTS, col(Result.served).is_(True)
             )
-            return tx.exec(query.order_by(col(Result.window_end).desc()).limit(1)).first()
+            found = tx.exec(query.order_by(col(Result.window_end).desc()).limit(1)).first()
+        return None if found is None else Span(*found)
+
+    def _read(self, span: Span, *, version: int | None = None) -> WindowRows:
+        """The predictions of a span that the monitor watches."""
+        rows = read_window(self.workspace, self.deployment, span.start, span.end, version=version)
+        return rows.at(self.monitor.takes)
 
     def _judge_inputs(self, window: Span) -> None:
-        rows = read_window(self.workspace, self.deployment, window.start, window.end)
+        rows = self._read(window)
+        if not rows.n:
+            return  # There is traffic, and all of it in hours that are not watched.
         # What a constant or a rule answered was sent to the version that serves, and tells of what comes in.
+        answered = rows
         versions = [self.serving.version if version == NO_VERSION else version for version in rows.versions]
         rows = replace(rows, versions=versions)
         served = [version for version, _ in Counter(rows.versions).most_common()]
@@ -112,16 +131,20 @@ class _Pass:
         results += [
             self._inputs_of(version, window, rows, served=False) for version in self._earlier_versions(set(served))
         ]
+        answers = [one for version in served for one in self._answers_of(version, window, answered.of_version(version))]
         with self.workspace.state.write(f"monitor {self.monitor.name}", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
             self.fence(tx)
             if self._is_judged(tx, results[0]):
                 return
-            tx.add_all(results)
+            tx.add_all([*results, *answers])
             tx.flush()
             resolve_for_other_versions(tx, self.workspace, self.monitor, self.serving.version)
             # The version with the most rows speaks for the window: alerts on inputs are about what comes in.
             update_alerts(tx, self.workspace, self.monitor, results[0])
-        self.done.results += results
+            for result in answers:
+                if result.version == self.serving.version:
+                    update_alerts(tx, self.workspace, self.monitor, result)
+        self.done.results += [*results, *answers]
 
     def _is_judged(self, tx: Session, result: Result) -> bool:
         """Whether somebody else judged that window meanwhile."""
@@ -134,15 +157,10 @@ class _Pass:
         return tx.exec(query).first() is not None
 
     def _inputs_of(self, version: int, window: Span, rows: WindowRows, *, served: bool) -> Result:
-        reference = self._reference(version)
+        reference = self._reference(version, window)
         scores = []
         if reference is not None:
             scores = judge_inputs(self.monitor, reference, window_columns(reference.signature, rows.inputs))
-        verdicts = {row["verdict"] for row in scores} | {row["missing_verdict"] for row in scores}
-        if "drifted" in verdicts:
-            verdict = Verdict.FOUND
-        else:
-            verdict = Verdict.INCONCLUSIVE if "inconclusive" in verdicts or not scores else Verdict.QUIET
         return Result(
             monitor=self.monitor.name,
             deployment=self.deployment,
@@ -153,29 +171,80 @@ class _Pass:
             window_end=window.end,
             n_reference=max((c.rows for c in reference.prepared), default=0) if reference else 0,
             n_current=rows.n,
-            verdict=verdict,
+            verdict=_of_columns(scores),
             scores=scores,
             evaluated_at=self.workspace.now(),
         )
 
-    def _reference(self, version: int) -> Reference | None:
-        if version not in self._references:
-            known = self._version(version)
-            self._references[version] = None if known is None else self._load(known)
-        return self._references[version]
+    def _answers_of(self, version: int, window: Span, rows: WindowRows) -> list[Result]:
+        """What can be said of a version's answers before their labels come."""
+        expectation = self._expectation(version)
+        if expectation is None:
+            return []
+        estimate = expectation.quality(self.monitor, rows)
+        moved = expectation.answers(self.monitor, rows)
+        for row in moved:
+            # What an estimate knows of the consequence is worth more than the distance.
+            row["severity"] = row["effect"] if estimate is None else max(estimate["loss"], 0.0)
+        common: dict[str, Any] = {
+            "monitor": self.monitor.name,
+            "deployment": self.deployment,
+            "version": version,
+            "served": True,
+            "window_start": window.start,
+            "window_end": window.end,
+            "n_reference": expectation.rows,
+            "n_current": rows.n,
+            "evaluated_at": self.workspace.now(),
+        }
+        found = []
+        if estimate is not None:
+            found.append(
+                Result(aspect=Aspect.ESTIMATE, verdict=_OF_METRIC[estimate["verdict"]], scores=[estimate], **common)
+            )
+        if moved:
+            found.append(Result(aspect=Aspect.PREDICTIONS, verdict=_of_columns(moved), scores=moved, **common))
+        return found
 
-    def _load(self, version: ModelVersion) -> Reference | None:
+    def _expectation(self, version: int) -> Expectation | None:
+        if version not in self._expectations:
+            known = self._version(version)
+            expectation = None if known is None else Expectation(self.workspace, self.monitor, known)
+            self._expectations[version] = expectation
+        return self._expectations[version]
+
+    def _reference(self, version: int, window: Span) -> Reference | None:
+        # Of past weeks it is another one for each window; else it is the same for all.
+        place = (version, window if self.monitor.settings.reference == "calendar" else None)
+        if place not in self._references:
+            known = self._version(version)
+            self._references = {kept: found for kept, found in self._references.items() if kept[1] in (None, window)}
+            self._references[place] = None if known is None else self._load(known, window)
+        return self._references[place]
+
+    def _load(self, version: ModelVersion, window: Span) -> Reference | None:
         monitor = self.monitor.settings
         omitted = self.workspace.settings.deployment(monitor.deployment).omit
-        return load_reference(self.workspace, version, monitor.columns, omitted=omitted)
+        if monitor.reference == "training":
+            return load_reference(self.workspace, version, monitor.columns, omitted=omitted)
+        spans = self.monitor.past_weeks(window)
+        if monitor.reference_period is not None:
+            spans = [Span(*monitor.reference_period)]
+        features = watched_features(version, monitor.columns, omitted)
+        # All versions of a deployment take the same features in the same order.
+        rows = [row for span in spans for row in self._read(span).inputs]
+        columns = window_columns(Signature.from_dict(version.signature), rows)
+        return reference_of(version, [columns[feature.name] for feature in features])
 
     def _version(self, number: int) -> ModelVersion | None:
         """None for a version that an outside system named and that is not registered here."""
-        with self.workspace.state.read() as tx:
-            try:
-                return find_version(tx, self.serving.model, number)
-            except NotFoundError:
-                return None
+        if number not in self._versions:
+            with self.workspace.state.read() as tx:
+                try:
+                    self._versions[number] = find_version(tx, self.serving.model, number)
+                except NotFoundError:
+                    self._versions[number] = None
+        return self._versions[number]
 
     def _earlier_versions(self, served: set[int]) -> list[int]:
         with self.workspace.state.read() as tx:
@@ -185,11 +254,18 @@ class _Pass:
 
     def quality(self) -> None:
         for result in self._windows_without_quality():
-            n, labelled = label_coverage(
-                self.workspace, self.deployment, result.window_start, result.window_end, version=result.version
-            )
-            if n and labelled / n >= self.monitor.settings.label_coverage:
+            if self._coverage(result) >= self.monitor.settings.label_coverage:
                 self._judge_quality(result)
+
+    def _coverage(self, result: Result) -> float:
+        """The share of a window's predictions that have a label."""
+        if self.monitor.settings.hours is not None:
+            rows = self._read(Span(result.window_start, result.window_end), version=result.version)
+            return rows.labelled / max(rows.n, 1)
+        n, labelled = label_coverage(
+            self.workspace, self.deployment, result.window_start, result.window_end, version=result.version
+        )
+        return labelled / max(n, 1)
 
     def _windows_without_quality(self) -> list[Result]:
         with self.workspace.state.read() as tx:
@@ -201,14 +277,11 @@ class _Pass:
         return [row for row in reversed(inputs) if (row.window_start, row.version) not in known]
 
     def _judge_quality(self, inputs: Result) -> None:
-        rows = read_window(
-            self.workspace, self.deployment, inputs.window_start, inputs.window_end, version=inputs.version
-        )
+        rows = self._read(Span(inputs.window_start, inputs.window_end), version=inputs.version)
         version = self._version(inputs.version)
         if version is None:
             return
         row = judge_quality(self.monitor, version, rows)
-        verdicts = {"worse": Verdict.FOUND, "quiet": Verdict.QUIET, "inconclusive": Verdict.INCONCLUSIVE}
         result = Result(
             monitor=self.monitor.name,
             deployment=self.deployment,
@@ -220,7 +293,7 @@ class _Pass:
             n_reference=0,
             n_current=rows.n,
             n_labelled=rows.labelled,
-            verdict=verdicts[row["verdict"]],
+            verdict=_OF_METRIC[row["verdict"]],
             scores=[row],
             evaluated_at=self.workspace.now(),
         )
@@ -233,3 +306,14 @@ class _Pass:
             if inputs.version == self.serving.version:
                 update_alerts(tx, self.workspace, self.monitor, result)
         self.done.results.append(result)
+
+
+_OF_METRIC = {"worse": Verdict.FOUND, "quiet": Verdict.QUIET, "inconclusive": Verdict.INCONCLUSIVE}
+
+
+def _of_columns(scores: list[dict[str, Any]]) -> Verdict:
+    """What the columns of a window say together."""
+    verdicts = {row["verdict"] for row in scores} | {row["missing_verdict"] for row in scores}
+    if "drifted" in verdicts:
+        return Verdict.FOUND
+    return Verdict.INCONCLUSIVE if "inconclusive" in verdicts or not scores else Verdict.QUIET

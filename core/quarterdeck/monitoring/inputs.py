@@ -25,7 +25,7 @@ MAX_LEVELS = 20
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A version's training rows, prepared once for many windows."""
+    """The rows that windows are compared with, prepared once for many of them."""
 
     version: ModelVersion
     signature: Signature
@@ -36,9 +36,9 @@ class Reference:
 def load_reference(
     workspace: Workspace, version: ModelVersion, watched: Sequence[str] = (), *, omitted: Sequence[str] = ()
 ) -> Reference | None:
-    """The reference of a version, its watched features only (all that are recorded when none are named).
+    """What a version was trained on, its watched features only (all that are recorded when none are named).
 
-    None if it has none.
+    None if that is not stored.
 
     Raises:
         SettingsError: a watched column is no feature of the version, or is not recorded.
@@ -47,8 +47,23 @@ def load_reference(
         return None
     import pandas as pd
 
-    signature = Signature.from_dict(version.signature)
+    features = watched_features(version, watched, omitted)
     frame = pd.read_parquet(workspace.artifacts.path(version.reference))
+    return reference_of(version, [as_column(feature, frame[feature.name].tolist()) for feature in features])
+
+
+def reference_of(version: ModelVersion, columns: list[Column]) -> Reference:
+    """Those columns as what a version's windows are compared with."""
+    return Reference(version, Signature.from_dict(version.signature), columns, prepare(columns))
+
+
+def watched_features(version: ModelVersion, watched: Sequence[str], omitted: Sequence[str]) -> list[Feature]:
+    """The features of a version that a monitor watches: all that are recorded when none are named.
+
+    Raises:
+        SettingsError: a watched column is no feature of the version, or is not recorded.
+    """
+    signature = Signature.from_dict(version.signature)
     strangers = sorted(set(watched) - set(signature.names))
     if strangers:
         raise SettingsError(
@@ -61,9 +76,7 @@ def load_reference(
             f"A monitor watches {', '.join(unseen)}, which `omit` under [deployments] keeps from being recorded. "
             "Take it out of one of the two."
         )
-    features = [f for f in signature.features if (f.name in watched or not watched) and f.name not in omitted]
-    columns = [as_column(feature, frame[feature.name].tolist()) for feature in features]
-    return Reference(version, signature, columns, prepare(columns))
+    return [f for f in signature.features if (f.name in watched or not watched) and f.name not in omitted]
 
 
 def window_columns(signature: Signature, rows: Sequence[Sequence[Any]]) -> dict[str, Column]:

@@ -28,7 +28,7 @@ def judge_quality(monitor: Monitor, version: ModelVersion, rows: WindowRows) -> 
     low, value, high = bootstrap_interval(metric, truth, score)
     baseline = version.metrics.get(metric)
     greater_is_better = METRICS[metric].greater_is_better
-    loss = _loss(baseline, value, greater_is_better)
+    loss = 0.0 if baseline is None else loss_of(baseline, value, greater_is_better=greater_is_better)
     outside = baseline is not None and (high < baseline if greater_is_better else low > baseline)
     if baseline is None or math.isnan(value) or len(truth) < settings.minimum_rows:
         # The bootstrap of a few rows is narrow because it cannot know better, not because they agree.
@@ -47,8 +47,9 @@ def judge_quality(monitor: Monitor, version: ModelVersion, rows: WindowRows) -> 
     }
 
 
-def _loss(baseline: float | None, value: float, greater_is_better: bool) -> float:
-    if baseline is None or math.isnan(value) or baseline == 0:
+def loss_of(baseline: float, value: float, *, greater_is_better: bool) -> float:
+    """How much worse `value` is than `baseline`, as a share of that; 0 where one of them says nothing."""
+    if math.isnan(value) or baseline == 0:
         return 0.0
     change = (baseline - value) if greater_is_better else (value - baseline)
     return change / abs(baseline)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from quarterdeck.monitoring.alert import Alert, AlertState, Judgement, find_alert
+from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.workspace import Workspace
 
@@ -158,7 +159,7 @@ def monitors(workspace: Workspace) -> list[MonitorRow]:
                 MonitorRow(
                     name=name,
                     deployment=settings.deployment,
-                    window=str(settings.window),
+                    window=Monitor(name, settings).length,
                     last_window_end=newest[0][0] if newest else None,
                     last_verdict=newest[0][1] if newest else None,
                     strip=tuple(verdict for _, verdict in reversed(newest)),

@@ -19,6 +19,10 @@ class Aspect(StrEnum):
     """The columns of the window against the reference of a version."""
     QUALITY = "quality"
     """The predictions of the window against their labels."""
+    ESTIMATE = "estimate"
+    """The same without labels: what the version's own holdout lets expect of its predictions."""
+    PREDICTIONS = "predictions"
+    """The answers of the window against those to the holdout."""
 
 
 class Verdict(StrEnum):
@@ -54,6 +58,6 @@ class Result(Entity, table=True):
     n_labelled: int = 0
     verdict: Verdict = Field(sa_column=choice_column("verdict", Verdict))
     scores: list[dict[str, Any]] = Field(sa_column=json_column())
-    """For inputs a `ColumnScore` with its slice and severity for each column; for quality one row:
-    metric, baseline, low, value, high, loss."""
+    """For inputs and predictions a `ColumnScore` with its slice and severity for each column; for quality and estimate
+    one row: metric, baseline, low, value, high, loss."""
     evaluated_at: datetime = Field(sa_column=time_column(required=True))

@@ -148,8 +148,9 @@ def _from_file(
 ) -> Candidate:
     """A model that a command left as a file, assessed on its holdout as one of our own would be."""
     from quarterdeck.registry.adoption import inspect_model
-    from quarterdeck.registry.assessment import Assessment, assess
+    from quarterdeck.registry.assessment import NOTHING, assess
     from quarterdeck.registry.detection import detect
+    from quarterdeck.registry.holdout import store_holdout
     from quarterdeck.registry.version import HOSTED
 
     sample = training if training is not None else holdout
@@ -170,16 +171,18 @@ def _from_file(
     if training is None:
         unknown.append("Its training data: the holdout stands in for it as the reference of monitors.")
     if holdout is None:
-        assessment = Assessment({}, {})
+        assessment = NOTHING
         unknown.append("Quality: there was no holdout.")
     else:
         assert candidate.artifact is not None
         parts = (candidate.format, candidate.artifact, candidate.signature, candidate.task)
         assessment = assess(stored_predictor(workspace, *parts), holdout, signature, candidate.task, seed=seed)
+    held = None if assessment.holdout is None else store_holdout(workspace, assessment.holdout, seed=seed)
     logged = {name: value for name, value in metrics.items() if math.isfinite(value)}
     return replace(
         candidate,
         signature=signature,
+        holdout=held,
         metrics={**assessment.metrics, **logged},
         importances=assessment.importances,
         unknown=unknown,

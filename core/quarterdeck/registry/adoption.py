@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from quarterdeck.errors import ArtifactError, DataError, RefusedError, UsageError
 from quarterdeck.registry.answers import Predictor
-from quarterdeck.registry.assessment import Assessment, assess
+from quarterdeck.registry.assessment import NOTHING, Assessment, assess
 from quarterdeck.registry.conversion import make_graph
 from quarterdeck.registry.detection import detect
 from quarterdeck.registry.environment import find_python, limits_for
+from quarterdeck.registry.holdout import store_holdout
 from quarterdeck.registry.hosted import HostedPredictor, ModelDownError, Plan
 from quarterdeck.registry.inputs import as_inputs, missing_column
 from quarterdeck.registry.inspection import example_rows, infer_signature
@@ -151,7 +152,7 @@ def _assessed(predictor: Predictor, learnt: Learnt, sample: Sample) -> Assessmen
         raise unanswered(sample.path, error) from error
     if sample.target is None:
         learnt.unknown.append("Quality: the sample has no target, so there is nothing for a gate to judge.")
-        return Assessment({}, {})
+        return NOTHING
     learnt.unknown.append(NOT_HELD_OUT)
     return assess(predictor, sample.frame, learnt.signature, learnt.task)
 
@@ -165,7 +166,7 @@ def _external(
         unknown.append("The kind of its answers: the sample has no target, so they are taken for numbers.")
     task = Task.REGRESSION if signature.classes is None else Task.CLASSIFICATION
     learnt = Learnt(signature, task, unknown)
-    return _candidate(workspace, name, Format.EXTERNAL, learnt, sample, Assessment({}, {}), None)
+    return _candidate(workspace, name, Format.EXTERNAL, learnt, sample, NOTHING, None)
 
 
 def _candidate(
@@ -187,6 +188,7 @@ def _candidate(
         signature=learnt.signature,
         example=example_rows(sample[list(learnt.signature.names)]),
         reference=reference,
+        holdout=None if assessment.holdout is None else store_holdout(workspace, assessment.holdout),
         profile=profile,
         metrics=assessment.metrics,
         importances=assessment.importances,

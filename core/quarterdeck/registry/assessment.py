@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quarterdeck.errors import DataError
 from quarterdeck.registry.answers import Predictions
+from quarterdeck.registry.holdout import Holdout
 from quarterdeck.registry.inputs import as_inputs, missing_column
 from quarterdeck.registry.predictor import Predictor
 from quarterdeck.registry.signature import Signature
@@ -29,6 +30,11 @@ class Assessment:
     """Defined metrics only: one that the holdout leaves undefined, such as roc_auc of one class, is left out."""
     importances: dict[str, float]
     """Share of each feature in the default metric, summing to 1; empty where that is undefined."""
+    holdout: Holdout | None
+    """The rows whose truth is known, with the answers to them; None where there are none."""
+
+
+NOTHING = Assessment({}, {}, None)
 
 
 def assess(
@@ -48,14 +54,16 @@ def assess(
         raise missing_column(signature.target or "(target)", holdout.columns)
     known = holdout[holdout[signature.target].notna()]
     if known.empty:
-        return Assessment({}, {})
+        return NOTHING
     inputs = as_inputs(known, signature)
     truth = _encoded(known[signature.target].tolist(), signature, task)
-    metrics = measure(predictor.predict(inputs), truth, signature, task)
+    answers = predictor.predict(inputs)
+    metrics = measure(answers, truth, signature, task)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(known))[:IMPORTANCE_ROWS])
     sample = inputs.iloc[chosen].reset_index(drop=True)
-    return Assessment(metrics, _importances(predictor, sample, truth[chosen], signature, task, rng))
+    importances = _importances(predictor, sample, truth[chosen], signature, task, rng)
+    return Assessment(metrics, importances, Holdout(inputs, truth.astype(np.float64), answers))
 
 
 def measure(predictions: Predictions, truth: NDArray[Any], signature: Signature, task: Task) -> dict[str, float]:

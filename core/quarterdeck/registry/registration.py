@@ -38,6 +38,7 @@ class Candidate:
     metrics: dict[str, float]
     importances: dict[str, float]
     environment: dict[str, str]
+    holdout: str | None = None
     graph: str | None = None
     agreement: dict[str, Any] = field(default_factory=dict)
     python: str | None = None
@@ -74,6 +75,7 @@ def register(
         signature=candidate.signature.as_dict(),
         example=candidate.example,
         reference=candidate.reference,
+        holdout=candidate.holdout,
         profile=candidate.profile,
         metrics=candidate.metrics,
         importances=candidate.importances,
@@ -123,8 +125,9 @@ def make_candidate(
         RefusedError: it cannot be stored safely.
         DataError: a frame does not fit it.
     """
-    from quarterdeck.registry.assessment import Assessment, assess
+    from quarterdeck.registry.assessment import NOTHING, assess
     from quarterdeck.registry.conversion import make_graph
+    from quarterdeck.registry.holdout import store_holdout
     from quarterdeck.registry.inspection import example_rows, infer_signature, package_versions
     from quarterdeck.registry.predictor import EstimatorPredictor
     from quarterdeck.registry.storage import store_estimator
@@ -140,7 +143,7 @@ def make_candidate(
     predictor = EstimatorPredictor(estimator, signature, task)
     graph, agreement = make_graph(workspace, model, predictor, holdout, frame, seed=seed)
     reference, profile = store_reference(workspace, frame, signature, seed=seed)
-    assessment = Assessment({}, {}) if holdout is None else assess(predictor, holdout, signature, task, seed=seed)
+    assessment = NOTHING if holdout is None else assess(predictor, holdout, signature, task, seed=seed)
     extra = {name: float(value) for name, value in (extra_metrics or {}).items() if math.isfinite(value)}
     return Candidate(
         model=model,
@@ -150,6 +153,7 @@ def make_candidate(
         signature=signature,
         example=example_rows(frame[list(signature.names)]),
         reference=reference,
+        holdout=None if assessment.holdout is None else store_holdout(workspace, assessment.holdout, seed=seed),
         profile=profile,
         metrics=assessment.metrics | extra,
         importances=assessment.importances,

@@ -84,6 +84,8 @@ class ModelVersion(Entity, table=True):
     """A few rows of real input, by column name."""
     reference: str | None = None
     """Digest of a Parquet file with the training rows that monitors compare with: features, and target if known."""
+    holdout: str | None = None
+    """Digest of a Parquet file of `registry.holdout`: rows with their truth and this version's answers to them."""
     profile: list[dict[str, Any]] = Field(sa_column=json_column())
     """A `ColumnProfile` as a dictionary for each column of the reference."""
     metrics: dict[str, float] = Field(sa_column=json_column())

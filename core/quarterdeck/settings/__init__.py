@@ -22,7 +22,8 @@ from quarterdeck.settings.host import (
     WorkspaceSettings,
 )
 from quarterdeck.settings.making import DatasetSettings, ModelSettings, PipelineSettings, ScheduleSettings
-from quarterdeck.settings.serving import DeploymentSettings, MonitorSettings
+from quarterdeck.settings.monitoring import MonitorSettings
+from quarterdeck.settings.serving import DeploymentSettings
 from quarterdeck.values import Name
 
 _PLAIN_DEPLOYMENT = DeploymentSettings()  # Asked for with every request.

@@ -1,16 +1,14 @@
-"""The parts of quarterdeck.toml by which versions serve and are watched: deployments, monitors."""
+"""The parts of quarterdeck.toml by which versions serve: deployments."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from quarterdeck.settings.section import Section
-from quarterdeck.values import Duration, Name
-
-MetricName = Literal["accuracy", "f1", "log_loss", "roc_auc", "average_precision", "mae", "rmse", "r2"]
+from quarterdeck.values import Duration
 
 
 class ColumnSettings(Section):
@@ -80,49 +78,3 @@ class DeploymentSettings(Section):
         if isinstance(value, str) and not value.startswith(("http://", "https://")):
             raise ValueError('give a URL, or a list: version_probe = ["program", "argument"]')
         return value
-
-
-class MonitorSettings(Section):
-    deployment: Name
-    """The deployment to watch."""
-    window: Duration = timedelta(days=1)
-    """Length of a window, in event time. Windows do not overlap and are aligned to `origin`."""
-    origin: AwareDatetime = datetime(1970, 1, 5, tzinfo=UTC)
-    """A moment at which a window begins: a Monday, so that weekly windows begin on Mondays."""
-    grace: Duration = timedelta(minutes=5)
-    """A window is judged once the newest event time lies this far behind its end."""
-    every: Duration = timedelta(minutes=5)
-    """How often to look for windows that can be judged."""
-    columns: tuple[str, ...] = ()
-    """The features to watch; all of them when empty."""
-    rule: Literal["quarterdeck", "evidently"] = "quarterdeck"
-    """Whose verdict counts: ours, which minds the sizes, or that of Evidently's DataDriftPreset, which does not."""
-    threshold: float = Field(default=0.1, gt=0)
-    """The effect from which a significant shift is called drift."""
-    significance: float = Field(default=0.05, gt=0, lt=1)
-    """Bound on the Benjamini-Hochberg q value."""
-    minimum_rows: int = Field(default=180, ge=2)
-    """Below this many rows a window that shows no drift is inconclusive, not quiet."""
-    persistence: tuple[int, int] = (2, 3)
-    """Open an alert when a finding stands in `m` of the last `k` windows."""
-    metric: MetricName | None = None
-    """The quality metric to follow when labels arrive; by default roc_auc (two classes), f1 or rmse."""
-    tolerance: float = Field(default=0.1, gt=0)
-    """The relative loss of quality from which a significant loss is a finding."""
-    label_coverage: float = Field(default=0.6, gt=0, le=1)
-    """A window's quality is judged once this share of its predictions has labels."""
-    warning: float = Field(default=0.02, ge=0)
-    """Severity score from which an alert is a warning; below it is informational and tells nobody."""
-    page: float = Field(default=0.1, ge=0)
-    """Severity score from which an alert pages."""
-    owner: str | None = None
-    """Who is asked about its alerts: shown with each of them."""
-    runbook: str | None = None
-    """What to do about its alerts, as a URL: shown with each of them, and sent along."""
-
-    @model_validator(mode="after")
-    def _persistence_is_possible(self) -> MonitorSettings:
-        needed, of = self.persistence
-        if not 1 <= needed <= of:
-            raise ValueError("persistence = [m, k] needs 1 <= m <= k")
-        return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
@@ -54,7 +54,16 @@ class WindowRows:
 
     def of_version(self, version: int) -> WindowRows:
         """Those that one version answered."""
-        kept = [i for i, answered_by in enumerate(self.versions) if answered_by == version]
+        return self._only([answered_by == version for answered_by in self.versions])
+
+    def at(self, takes: Callable[[datetime], bool]) -> WindowRows:
+        """Those whose event time is taken."""
+        return self._only([takes(time) for time in self.event_times])
+
+    def _only(self, wanted: Sequence[bool]) -> WindowRows:
+        if all(wanted):
+            return self
+        kept = [i for i, one in enumerate(wanted) if one]
         lists = {name: getattr(self, name) for name in WindowRows.__dataclass_fields__}
         return WindowRows(**{name: [values[i] for i in kept] for name, values in lists.items()})
 
@@ -125,26 +134,30 @@ def watermark(workspace: Workspace, deployment: str) -> datetime | None:
     return None if row["edge"] is None else datetime.fromisoformat(row["edge"])
 
 
-def first_event(workspace: Workspace, deployment: str, *, since: datetime | None = None) -> datetime | None:
-    """The oldest event time, or the oldest from `since` on, probes aside; None when there is no such traffic."""
+def first_events(workspace: Workspace, deployment: str, since: datetime | None, limit: int) -> list[datetime]:
+    """The oldest event times, or the oldest from `since` on, at most so many, in order; probes aside."""
     sql = """
         SELECT event_time FROM prediction WHERE deployment = :deployment AND event_time >= :since AND NOT probe
-        ORDER BY event_time LIMIT 1
+        ORDER BY event_time LIMIT :limit
     """
-    values = {"deployment": deployment, "since": "" if since is None else timestamp(since)}
+    begin = "" if since is None else timestamp(since)
 
-    def read(tx: Session) -> str | None:
-        times = [row["event_time"] for row in rows_as_dicts(tx.connection(), sql, **values)]
-        for segment in segments.find(tx, deployment, "last_event >= :since", since=values["since"]):
-            if segment.first_event >= values["since"]:
+    def read(tx: Session) -> list[str]:
+        rows = rows_as_dicts(tx.connection(), sql, deployment=deployment, since=begin, limit=limit)
+        times = [row["event_time"] for row in rows]
+        found = segments.find(tx, deployment, "last_event >= :since", since=begin)
+        for segment in sorted(found, key=lambda moved: moved.first_event):
+            if len(times) >= limit and segment.first_event >= times[limit - 1]:
+                break  # Nor do those behind it have an older one.
+            if limit == 1 and segment.first_event >= begin:
                 times.append(segment.first_event)
             else:
-                between = {"event_time": (values["since"], END_OF_TIME)}
-                times += [row[0] for row in segments.rows_of(workspace, segment, ("event_time",), between=between)[:1]]
-        return min(times, default=None)
+                between = {"event_time": (begin, END_OF_TIME)}
+                times += [row[0] for row in segments.rows_of(workspace, segment, ("event_time",), between=between)]
+            times = sorted(times)[:limit]
+        return times
 
-    first = segments.snapshot(workspace, read)
-    return None if first is None else datetime.fromisoformat(first)
+    return [datetime.fromisoformat(time) for time in segments.snapshot(workspace, read)]
 
 
 def label_coverage(

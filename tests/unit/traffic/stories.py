@@ -20,7 +20,7 @@ from quarterdeck.traffic.queries import (
     totals,
     traffic,
 )
-from quarterdeck.traffic.window import first_event, label_coverage, newest_window, read_window, watermark
+from quarterdeck.traffic.window import first_events, label_coverage, newest_window, read_window, watermark
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock
 
@@ -74,7 +74,7 @@ def all_reads(workspace: Workspace, moments: Sequence[datetime]) -> dict[str, An
     """What every read of traffic answers, for spans between all those moments."""
     answers: dict[str, Any] = {"totals": totals(workspace)}
     for name in ("payments", "churn"):
-        answers[f"{name} edges"] = watermark(workspace, name), first_event(workspace, name)
+        answers[f"{name} edges"] = watermark(workspace, name), first_events(workspace, name, None, 1)
         answers[f"{name} revisions"] = requests_by_revision(workspace, name)
         answers[f"{name} revision"] = requests_by_revision(workspace, name, only=2)
         for limit in (1, 3, 1000):
@@ -83,7 +83,7 @@ def all_reads(workspace: Workspace, moments: Sequence[datetime]) -> dict[str, An
             for sought in sought_by_everything(workspace, name, moments):
                 answers[f"{name} {sought} {limit}"] = repr(recent(workspace, name, limit, sought))
         for a in moments:
-            answers[f"{name} since {a}"] = first_event(workspace, name, since=a)
+            answers[f"{name} since {a}"] = [first_events(workspace, name, a, limit) for limit in (1, 3, 1000)]
             row = traffic(workspace, name, a)
             answers[f"{name} traffic {a}"] = dataclasses.replace(row, per_second=0.0)
             answers[f"{name} served {a}"] = [served_at_least(workspace, name, 2, n, since=a) for n in (1, 2, 5, 40)]

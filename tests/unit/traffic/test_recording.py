@@ -14,7 +14,7 @@ from quarterdeck.settings import Settings
 from quarterdeck.traffic.labelling import Labelled, add_labels, contradictions
 from quarterdeck.traffic.queries import recent, requests_by_revision, served_at_least, sparkline, totals, traffic
 from quarterdeck.traffic.recording import add_predictions, record, record_unrecorded
-from quarterdeck.traffic.window import first_event, label_coverage, newest_window, read_window, watermark
+from quarterdeck.traffic.window import first_events, label_coverage, newest_window, read_window, watermark
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock
 
@@ -54,8 +54,8 @@ def test_a_window_is_half_open_and_leaves_out_probes(workspace: Workspace) -> No
     rows = read_window(workspace, "payments", START + timedelta(minutes=1), START + timedelta(minutes=3))
     assert rows.ids == ["p1", "p2"]
     assert rows.inputs == [[1.0, "app"], [2.0, "app"]]
-    assert first_event(workspace, "payments") == START
-    assert first_event(workspace, "payments", since=START + timedelta(seconds=1)) == START + timedelta(minutes=1)
+    assert first_events(workspace, "payments", None, 1) == [START]
+    assert first_events(workspace, "payments", START + timedelta(seconds=1), 1) == [START + timedelta(minutes=1)]
     assert watermark(workspace, "payments") == START + timedelta(minutes=3)
 
 

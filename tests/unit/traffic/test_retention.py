@@ -14,7 +14,7 @@ from quarterdeck.traffic.labelling import add_labels
 from quarterdeck.traffic.queries import totals
 from quarterdeck.traffic.recording import record, record_unanswered, record_unrecorded
 from quarterdeck.traffic.retention import retain, used_bytes
-from quarterdeck.traffic.window import first_event, read_window
+from quarterdeck.traffic.window import first_events, read_window
 from quarterdeck.workspace import Workspace
 from tests.unit.traffic.stories import START, held, prediction, set_clock, with_settings
 
@@ -37,7 +37,7 @@ def test_what_came_longer_ago_than_keep_goes_from_files_and_tables(workspace: Wo
     assert (done.expired.predictions, done.expired.labels, bool(done.crowded_out)) == (21, 7, False)
     assert (totals(workspace).predictions, totals(workspace).labels) == (9, 3)
     assert (held(workspace, table="unanswered"), held(workspace, table="unrecorded")) == (3, 3)
-    assert first_event(workspace, "payments") == START + 7 * DAY + timedelta(microseconds=1)
+    assert first_events(workspace, "payments", None, 1) == [START + 7 * DAY + timedelta(microseconds=1)]
     assert "21 predictions and 7 labels removed that came longer ago than 3 days" in str(done)
     assert files(workspace) == held(workspace, table="segment")
 
@@ -63,8 +63,7 @@ def test_the_oldest_segments_go_first_until_the_rest_fits(workspace: Workspace) 
     assert (done.crowded_out.predictions, done.bytes <= limit) == (100, True)
     # Labels that came before all predictions that are left are of none of them.
     assert done.crowded_out.labels == 2
-    first = first_event(workspace, "payments")
-    assert first is not None
+    (first,) = first_events(workspace, "payments", None, 1)
     assert first > START + 2 * DAY
     assert totals(workspace).predictions == 200
 
@@ -111,7 +110,7 @@ def test_a_removal_that_was_killed_before_the_file_was_gone_is_finished(
         retain(workspace)
     # Given up already for every read, although the file is there.
     assert (files(workspace), read_window(workspace, "payments", START, START + DAY).n) == (1, 0)
-    assert (totals(workspace).predictions, first_event(workspace, "payments")) == (0, None)
+    assert (totals(workspace).predictions, first_events(workspace, "payments", None, 1)) == (0, [])
     monkeypatch.undo()
     assert compact(workspace).strays == ()
     retain(workspace)

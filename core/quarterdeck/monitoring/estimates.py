@@ -1,0 +1,147 @@
+"""Quality of a window without labels, and how its answers moved: both against the version's holdout."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quarterdeck.monitoring.inputs import as_column, window_columns
+from quarterdeck.monitoring.monitor import Monitor
+from quarterdeck.monitoring.quality import loss_of
+from quarterdeck.registry.holdout import Holdout, load_holdout
+from quarterdeck.registry.signature import Signature
+from quarterdeck.registry.truth import default_metric
+from quarterdeck.registry.version import ModelVersion, Task
+from quarterdeck.statistics import estimation, loss
+from quarterdeck.statistics.drift import Column, prepare, score_columns
+from quarterdeck.statistics.quality import METRICS
+from quarterdeck.traffic.window import WindowRows
+from quarterdeck.values import plain
+from quarterdeck.workspace import Workspace
+
+LEARNT_ROWS = 20_000
+"""Of the holdout, at most: more rows no longer narrow the band."""
+ANSWER = "prediction"
+
+
+class Expectation:
+    """What the holdout of a version says of its answers: learnt once for many windows."""
+
+    def __init__(self, workspace: Workspace, monitor: Monitor, version: ModelVersion) -> None:
+        """Raises ArtifactError: the holdout is missing or damaged."""
+        self.version = version
+        self.signature = Signature.from_dict(version.signature)
+        self.metric = monitor.settings.metric or default_metric(version.task, self.signature)
+        holdout = load_holdout(workspace, version)
+        self.rows = 0
+        """Of the holdout, that it has learnt from."""
+        self._calibration: estimation.Calibration | None = None
+        self._losses: loss.LossModel | None = None
+        self._answers: list[Column] = []
+        # A value that is not recorded cannot be learnt from.
+        omitted = workspace.settings.deployment(monitor.settings.deployment).omit
+        self._kept = [feature for feature in self.signature.features if feature.name not in omitted]
+        if holdout is not None:
+            self._learn(holdout.sampled(LEARNT_ROWS, np.random.default_rng(0)))
+
+    def _learn(self, holdout: Holdout) -> None:
+        self.rows = len(holdout.truth)
+        values, shares = holdout.predictions.values, holdout.predictions.probabilities
+        self._answers = self._as_columns(values.tolist(), None if shares is None else shares.tolist())
+        if self.version.task is Task.REGRESSION:
+            if self.metric in loss.ESTIMATED:
+                inputs = [as_column(one, holdout.inputs[one.name].tolist()).values for one in self._kept]
+                self._losses = loss.LossModel(self.metric, inputs, holdout.truth, values.astype(np.float64))
+            return
+        by_label = METRICS[self.metric].needs == "label"
+        known = holdout.truth >= 0
+        if shares is None or not known.any() or self.metric not in estimation.ESTIMATED:
+            return
+        if by_label or shares.shape[1] == 2:
+            self._calibration = estimation.Calibration(holdout.truth[known], shares[known])
+
+    def quality(self, monitor: Monitor, rows: WindowRows) -> dict[str, Any] | None:
+        """Estimated quality of a window; None where nothing can be estimated.
+
+        As `monitoring.quality.judge_quality` for the realised one, with the band in place of the interval, and how it
+        was made: `cbpe` or `dle`. *Inconclusive* with fewer rows than the monitor's minimum.
+        """
+        found = self._estimate(rows)
+        baseline = self.version.metrics.get(self.metric)
+        if found is None or math.isnan(found.value) or baseline is None:
+            return None
+        settings = monitor.settings
+        greater = METRICS[self.metric].greater_is_better
+        worse = loss_of(baseline, found.value, greater_is_better=greater)
+        outside = found.high < baseline if greater else found.low > baseline
+        verdict = "worse" if worse >= settings.tolerance and outside else "quiet"
+        return {
+            "metric": self.metric,
+            "how": "cbpe" if self._losses is None else "dle",
+            "baseline": baseline,
+            **asdict(found),
+            "loss": worse,
+            "verdict": verdict if rows.n >= settings.minimum_rows else "inconclusive",
+        }
+
+    def _estimate(self, rows: WindowRows) -> estimation.Estimate | None:
+        if self._losses is not None:
+            columns = window_columns(self.signature, rows.inputs)
+            inputs: list[NDArray[Any]] = [columns[one.name].values for one in self._kept]
+            return self._losses.estimate(inputs, np.array(rows.predictions, dtype=np.float64))
+        if self._calibration is None:
+            return None
+        # What a fallback answered has no probabilities, and is no answer of this version.
+        given = [(shares, label) for shares, label in zip(rows.probabilities, rows.predictions, strict=True) if shares]
+        if not given or any(len(shares) != self._calibration.classes for shares, _ in given):
+            return None
+        position = {plain(label): number for number, label in enumerate(self.signature.classes or ())}
+        predicted = [position.get(plain(label), -1) for _, label in given]
+        shares = np.array([shares for shares, _ in given], dtype=np.float64)
+        return estimation.estimate(self.metric, self._calibration, shares, predicted)
+
+    def answers(self, monitor: Monitor, rows: WindowRows) -> list[dict[str, Any]]:
+        """How far the answers of a window moved from those to the holdout: a `ColumnScore`'s fields for each of them.
+
+        Numbers are one column, `prediction`; of classes there is that of the labels, and where probabilities are given
+        one for each class (of two only the second). A severity is the effect. Empty without a holdout.
+        """
+        if not self._answers:
+            return []
+        settings = monitor.settings
+        given = rows.probabilities if all(rows.probabilities) else None
+        columns = {column.name: column for column in self._as_columns(rows.predictions, given)}
+        before = [column for column in self._answers if column.name in columns]
+        scores = score_columns(
+            prepare(before),
+            prepare([columns[column.name] for column in before]),
+            threshold=settings.threshold,
+            q=settings.significance,
+            minimum_rows=settings.minimum_rows,
+        )
+        return [
+            {**asdict(score), "slice": None, "severity": score.effect, "missing_severity": score.missing_effect}
+            for score in scores
+        ]
+
+    def _as_columns(self, values: Any, shares: Any) -> list[Column]:
+        if self.version.task is Task.REGRESSION:
+            return [Column(ANSWER, "numeric", np.array(values, dtype=np.float64))]
+        labels = np.empty(len(values), dtype=object)
+        labels[:] = [str(plain(value)) for value in values]
+        columns = [Column(ANSWER, "categorical", labels)]
+        if shares is None or not len(shares):
+            return columns
+        table = np.array(shares, dtype=np.float64)
+        classes = self.signature.classes or ()
+        if table.shape[1] != len(classes):
+            return columns
+        first = 1 if len(classes) == 2 else 0
+        return columns + [
+            Column(f"probability of {classes[number]}", "numeric", table[:, number])
+            for number in range(first, len(classes))
+        ]
