@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import calibration, cli, console, drift, idle, jitter, rollback, serving, start, writers
+from bench import calibration, cli, console, drift, estimates, idle, jitter, rollback, serving, start, writers
 from bench.rows import RESULTS, Row, append, as_table, circumstances
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
@@ -15,6 +15,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "serving": serving.measure,
     "drift": drift.measure,
     "calibration": calibration.measure,
+    "estimates": estimates.measure,
     "console": console.measure,
     "cli": cli.measure,
     "start": start.measure,

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from quarterdeck.settings import Settings
 from quarterdeck.settings.making import Bound
 from quarterdeck.settings.monitoring import CalendarUnit, MetricName
+from quarterdeck.settings.notifications import Told, WebhookFormat, WebhookSettings
 from quarterdeck.settings.serving import ColumnSettings, FallbackSettings
 from quarterdeck_console.cli.verbs import app
 
@@ -53,6 +54,10 @@ TYPES = {
     "tuple[AwareDatetime, AwareDatetime] | None": "two times with their zones",
     "CalendarUnit | None": f"one of {', '.join(get_args(CalendarUnit))}",
     "Literal['training', 'period', 'calendar']": "one of training, period, calendar",
+    "tuple[WebhookSettings, ...]": "list of URLs or tables",
+    "WebhookFormat": f"one of {', '.join(get_args(WebhookFormat))}",
+    "tuple[Told, ...]": f"list of {' and '.join(get_args(Told))}",
+    "bool | None": "true or false",
     "dict[str, dict[str, str]]": "table",
     "dict[str, Bound]": "table",
     "dict[str, ColumnSettings]": "table",
@@ -66,6 +71,7 @@ WITHIN: dict[str, tuple[type[BaseModel], str]] = {
     "dict[str, Bound]": (Bound, "METRIC."),
     "dict[str, ColumnSettings]": (ColumnSettings, "COLUMN."),
     "FallbackSettings | None": (FallbackSettings, ""),
+    "tuple[WebhookSettings, ...]": (WebhookSettings, ""),
 }
 """Annotations of tables with keys of their own, and how a key goes on there."""
 

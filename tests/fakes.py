@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -35,9 +35,18 @@ class FakeNotifier:
     fails: bool = False
     sent: list[tuple[str, dict[str, object], str]] = field(default_factory=list)
 
-    def send(self, url: str, payload: Mapping[str, object], *, idempotency_key: str) -> None:
+    def send(
+        self,
+        url: str,
+        payload: Mapping[str, object] | Sequence[Mapping[str, object]],
+        *,
+        idempotency_key: str,
+        content_type: str = "application/json",
+        secret: str | None = None,
+    ) -> None:
         if self.fails:
             raise QuarterdeckError(f"Webhook {url} did not answer.")
+        assert isinstance(payload, Mapping)
         self.sent.append((url, dict(payload), idempotency_key))
 
 

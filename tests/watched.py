@@ -18,6 +18,7 @@ from quarterdeck.registry.registration import Candidate, register
 from quarterdeck.registry.version import Format, Task
 from quarterdeck.settings import Settings
 from quarterdeck.settings.monitoring import MonitorSettings
+from quarterdeck.settings.notifications import NotificationSettings
 from quarterdeck.traffic.labelling import add_labels
 from quarterdeck.traffic.recording import record
 from quarterdeck.workspace import Workspace
@@ -105,6 +106,13 @@ def send(workspace: Workspace, frame: pd.DataFrame, window: int, *, version: int
         ],
     )
     return ids
+
+
+def told(workspace: Workspace, *webhooks: str | dict[str, Any]) -> tuple[Workspace, list[str]]:
+    """The workspace with those webhooks, and their keys."""
+    notifications = NotificationSettings.model_validate({"webhooks": list(webhooks)})
+    changed = workspace.settings.model_copy(update={"notifications": notifications})
+    return replace(workspace, settings=changed), [one.key for one in notifications.webhooks]
 
 
 def close(workspace: Workspace, window: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -18,8 +18,16 @@ class Clock(Protocol):
 
 
 class Notifier(Protocol):
-    def send(self, url: str, payload: Mapping[str, object], *, idempotency_key: str) -> None:
-        """Deliver one notification.
+    def send(
+        self,
+        url: str,
+        payload: Mapping[str, object] | Sequence[Mapping[str, object]],
+        *,
+        idempotency_key: str,
+        content_type: str = "application/json",
+        secret: str | None = None,
+    ) -> None:
+        """Deliver one notification, signed with `secret` where there is one.
 
         Raises:
             QuarterdeckError: the receiver did not take it; the caller may try again with the same key.

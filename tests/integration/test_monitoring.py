@@ -24,7 +24,7 @@ from quarterdeck.monitoring.silence import silence, unsilence
 from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock, FakeNotifier
-from tests.watched import HOUR, START, close, label, rows, send, serve, watch
+from tests.watched import HOUR, START, close, label, rows, send, serve, told, watch
 
 IMPORTANT = {"amount": 0.9, "age": 0.1, "channel": 0.0}
 
@@ -285,8 +285,10 @@ def test_a_webhook_gets_the_alert_with_the_line_that_opens_it(watched: Workspace
         send(watched, rows(400, seed=350 + window, shift=8), window)
     close(watched, 1)
     evaluate(watched, "m")
-    notify(watched, 1, "http://127.0.0.1:1/hook")
-    notify(watched, 1, "http://127.0.0.1:1/hook")
+    telling, (webhook,) = told(watched, "http://127.0.0.1:1/hook")
+    notify(telling, 1, webhook)
+    notify(telling, 1, webhook)
+    notify(telling, 1, "one that is in the settings no more")
     notifier = watched.ports.notifier
     assert isinstance(notifier, FakeNotifier)
     (_, payload, key), (_, _, again) = notifier.sent
@@ -400,11 +402,29 @@ def test_owner_and_runbook_of_a_monitor_go_with_its_alerts(workspace: Workspace)
     drifting(owned, range(2), shift=8)
     alert = queries.alert(owned, 1)
     assert (alert.owner, alert.runbook) == ("payments team", "https://wiki.example/fraud")
-    notify(owned, 1, "http://127.0.0.1:1/hook")
+    telling, (webhook,) = told(owned, "http://127.0.0.1:1/hook")
+    notify(telling, 1, webhook)
     notifier = owned.ports.notifier
     assert isinstance(notifier, FakeNotifier)
     ((_, payload, _),) = notifier.sent
     assert payload["runbook"] == "https://wiki.example/fraud"
+
+
+def test_a_secret_that_is_not_there_is_named_and_nothing_is_sent(
+    watched: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drifting(watched, range(2), shift=8)
+    monkeypatch.delenv("PAGER_KEY", raising=False)
+    pager = {"url": "https://events.example.org", "format": "pagerduty", "secret": "PAGER_KEY"}
+    telling, (webhook,) = told(watched, pager)
+    with pytest.raises(UsageError, match=r"PAGER_KEY, which a webhook under \[notifications\] names"):
+        notify(telling, 1, webhook)
+    monkeypatch.setenv("PAGER_KEY", "routing")
+    notify(telling, 1, webhook)
+    notifier = watched.ports.notifier
+    assert isinstance(notifier, FakeNotifier)
+    ((_, payload, _),) = notifier.sent
+    assert (payload["routing_key"], payload["event_action"]) == ("routing", "trigger")
 
 
 def test_an_unknown_monitor_and_an_unknown_alert_are_named(watched: Workspace) -> None:

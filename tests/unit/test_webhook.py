@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -12,6 +20,24 @@ from quarterdeck.adapters.webhook import HttpNotifier, shown
 from quarterdeck.errors import QuarterdeckError
 
 SECRET = "T0/B1/hush"
+
+
+class Taking(BaseHTTPRequestHandler):
+    """Keeps what comes, and answers without an end."""
+
+    taken: ClassVar[list[tuple[dict[str, str], bytes]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.taken.append((dict(self.headers), body))
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b"x" * 65536)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -24,15 +50,22 @@ class Refusing(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def refusing() -> Iterator[int]:
-    """The port of a server that refuses everything."""
-    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """The port of a server of that kind."""
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield server.server_port
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def refusing() -> Iterator[int]:
+    """The port of a server that refuses everything."""
+    with serving(Refusing) as port:
+        yield port
 
 
 def refusal(url: str) -> str:
@@ -58,3 +91,44 @@ def test_a_notification_that_nobody_takes_names_no_secret_either(url: str) -> No
 
 def test_a_name_before_the_host_is_not_shown() -> None:
     assert shown(f"https://user:{SECRET.replace('/', '-')}@hooks.example.org/x") == "https://hooks.example.org"
+
+
+@pytest.mark.parametrize("secret", ["plain words", "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()])
+def test_a_signed_notification_can_be_verified_by_its_receiver(secret: str) -> None:
+    Taking.taken.clear()
+    with serving(Taking) as port:
+        HttpNotifier().send(
+            f"http://127.0.0.1:{port}",
+            {"text": "dérive"},
+            idempotency_key="alert-1",
+            content_type="application/cloudevents+json",
+            secret=secret,
+        )
+    ((headers, body),) = Taking.taken
+    given = {name.lower(): value for name, value in headers.items()}
+    assert (given["content-type"], given["idempotency-key"]) == ("application/cloudevents+json", "alert-1")
+    assert json.loads(body) == {"text": "dérive"}
+    key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
+    content = f"{given['webhook-id']}.{given['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    assert given["webhook-signature"] == f"v1,{expected}"
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 2", b"\xff\x00 no HTTP at all\r\n\r\n", b"HTTP/1.1 302 x\r\nlocation: /\r\n\r\n"]
+)
+def test_a_receiver_that_breaks_is_an_error_in_one_line(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def break_() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=break_)
+        thread.start()
+        said = refusal(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        thread.join()
+    assert "did not answer" in said or "answered 302" in said
+    assert "\n" not in said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -116,19 +115,23 @@ def _notify(tx: Session, workspace: Workspace, event: Event) -> None:
     again = f"-{alert.reopened}" if alert.reopened else ""
     if event.kind == "alert.unsilenced":
         again += f"-after-{event.id}"
-    for url in workspace.settings.notifications.webhooks:
+    ended = event.kind == "alert.resolved"
+    again += "-resolved" * ended
+    for webhook in workspace.settings.notifications.webhooks:
+        if severity not in webhook.severities or (ended and not webhook.tells_of_ends):
+            continue
         # One for each alert, severity and receiver: a warning that becomes a page is worth telling again. So is one
-        # that came back, and one whose silence is over.
-        key = f"notify:{event.subject}:{severity}{again}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+        # that came back or ended, and one whose silence is over.
+        key = f"notify:{event.subject}:{severity}{again}:{webhook.key}"
         terms = terms_of(workspace, retries=NOTIFY_RETRIES)
-        payload = {"alert": _number(event), "url": url, "again": again}
+        payload = {"alert": _number(event), "webhook": webhook.key, "again": again}
         queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, event.subject, payload, terms))
 
 
 def _tell_of_disk(tx: Session, workspace: Workspace, event: Event) -> None:
-    for url in workspace.settings.notifications.webhooks:
-        payload = {"event": event.id, "url": url}
-        key = f"notify:event/{event.id}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    for webhook in workspace.settings.notifications.webhooks:
+        payload = {"event": event.id, "webhook": webhook.key}
+        key = f"notify:event/{event.id}:{webhook.key}"
         terms = terms_of(workspace, retries=NOTIFY_RETRIES)
         queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, f"event/{event.id}", payload, terms))
 
@@ -223,6 +226,7 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "alert.escalated": (_notify, _report),
     "alert.reopened": (_notify, _report),
     "alert.unsilenced": (_notify,),
+    "alert.resolved": (_notify,),
     "replay.requested": (_queue_replay,),
     "score.requested": (_score_again,),
     "deployment.rolled_back": (_command_rollback,),

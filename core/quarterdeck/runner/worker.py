@@ -136,9 +136,9 @@ def dispatch(workspace: Workspace, job: Job, fence: Fence) -> None:
             from quarterdeck.monitoring.notification import notify, notify_of_event
 
             if "event" in payload:
-                notify_of_event(workspace, payload["event"], payload["url"])
+                notify_of_event(workspace, payload["event"], payload["webhook"])
             else:
-                notify(workspace, payload["alert"], payload["url"], payload.get("again", ""))
+                notify(workspace, payload["alert"], payload["webhook"], payload.get("again", ""))
         case JobKind.REPLAY:
             from quarterdeck.deployments.replaying import replay
 

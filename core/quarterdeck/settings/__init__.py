@@ -15,7 +15,6 @@ from quarterdeck.settings.host import (
     GatewaySettings,
     HousekeepingSettings,
     LogSettings,
-    NotificationSettings,
     PoolSettings,
     RunnerSettings,
     TrafficSettings,
@@ -23,6 +22,7 @@ from quarterdeck.settings.host import (
 )
 from quarterdeck.settings.making import DatasetSettings, ModelSettings, PipelineSettings, ScheduleSettings
 from quarterdeck.settings.monitoring import MonitorSettings
+from quarterdeck.settings.notifications import NotificationSettings
 from quarterdeck.settings.serving import DeploymentSettings
 from quarterdeck.values import Name
 

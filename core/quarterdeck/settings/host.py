@@ -126,8 +126,3 @@ class HousekeepingSettings(Section):
     @classmethod
     def _off(cls, value: object) -> object:
         return None if value is False else value
-
-
-class NotificationSettings(Section):
-    webhooks: tuple[str, ...] = ()
-    """URLs that get a JSON POST for every alert that is opened with, or escalates to, severity `page` or `warning`."""

@@ -24,8 +24,8 @@ from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
 from quarterdeck.runner.queue import Work
 from quarterdeck.runner.reactions import react
 from quarterdeck.settings import Settings
-from quarterdeck.settings.host import NotificationSettings
 from quarterdeck.settings.making import ModelSettings
+from quarterdeck.settings.notifications import NotificationSettings
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock, FakeNotifier
 from tests.gateways import add_classifier
@@ -121,12 +121,14 @@ def test_cancelling_what_a_dead_runner_left_ends_the_run_as_well(workspace: Work
 
 
 def test_an_alert_tells_each_webhook_once_for_each_severity_that_is_worth_it(workspace: Workspace) -> None:
-    told = with_settings(workspace, notifications=NotificationSettings(webhooks=("http://a", "http://b")))
+    told = with_settings(
+        workspace, notifications=NotificationSettings.model_validate({"webhooks": ["http://a", "http://b"]})
+    )
     alerting(told)
     happen(told, "alert.opened", "alert/7", severity="informational", kind="quality", deployment="none")
     react(told)
     assert all_jobs(told) == []
-    both = [{"alert": 7, "url": url, "again": ""} for url in ("http://a", "http://b")]
+    both = [{"alert": 7, "webhook": one.key, "again": ""} for one in told.settings.notifications.webhooks]
     for severity, jobs in (("warning", both), ("warning", both), ("page", both + both)):
         happen(told, "alert.escalated", "alert/7", severity=severity, kind="quality", deployment="none")
         react(told)
@@ -134,7 +136,7 @@ def test_an_alert_tells_each_webhook_once_for_each_severity_that_is_worth_it(wor
 
 
 def test_a_silenced_alert_tells_nobody_until_its_silence_ends_and_then_tells_again(workspace: Workspace) -> None:
-    told = with_settings(workspace, notifications=NotificationSettings(webhooks=("http://a",)))
+    told = with_settings(workspace, notifications=NotificationSettings.model_validate({"webhooks": ["http://a"]}))
     alerting(told)
     facts = {"severity": "page", "kind": "quality", "deployment": "none"}
     happen(told, "alert.opened", "alert/7", None, **facts)
@@ -316,15 +318,33 @@ def test_a_runner_without_the_lease_reacts_to_nothing(workspace: Workspace) -> N
     assert all_jobs(workspace) == []
 
 
+def test_an_alert_s_end_is_told_to_those_who_keep_incidents(workspace: Workspace) -> None:
+    pager = {"url": "http://pager", "format": "pagerduty", "secret": "KEY", "severities": ["page"]}
+    chat = {"url": "http://chat", "format": "slack", "resolved": True}
+    told = with_settings(workspace, notifications={"webhooks": ["http://plain", pager, chat]})
+    plain, of_pager, of_chat = [one.key for one in told.settings.notifications.webhooks]
+    alerting(told)
+    facts = {"kind": "quality", "deployment": "none"}
+    for severity, again, expected in (
+        ("warning", "", [plain, of_chat]),
+        ("page", "-resolved", [of_pager, of_chat]),
+    ):
+        happen(told, "alert.resolved" if again else "alert.opened", "alert/7", severity=severity, **facts)
+        react(told)
+        found = [job.payload for job in all_jobs(told) if job.payload["again"] == again]
+        assert [payload["webhook"] for payload in found] == expected
+
+
 def test_a_full_disk_is_told_once_to_each_receiver(workspace: Workspace) -> None:
     told = with_settings(workspace, notifications={"webhooks": ["http://a", "http://b"]})
     happen(told, "disk.low", "disk", level="no jobs", free_bytes=1)
     react(told)
     with told.state.read() as tx:
         jobs = list(tx.exec(select(Job)))
-    assert [(job.kind, job.payload["url"], job.retries) for job in jobs] == [
-        (JobKind.NOTIFY, "http://a", 7),
-        (JobKind.NOTIFY, "http://b", 7),
+    first, second = told.settings.notifications.webhooks
+    assert [(job.kind, job.payload["webhook"], job.retries) for job in jobs] == [
+        (JobKind.NOTIFY, first.key, 7),
+        (JobKind.NOTIFY, second.key, 7),
     ]
     worker.dispatch(told, jobs[0], lambda tx: None)
     notifier = told.ports.notifier

@@ -1,0 +1,123 @@
+"""What is told of an alert or an event, as the receivers of the field read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quarterdeck.settings.notifications import WebhookFormat
+
+JSON, CLOUDEVENTS = "application/json", "application/cloudevents+json"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is to be told."""
+
+    id: str
+    """The same at every try: whoever gets it twice can tell."""
+    kind: str
+    """`alert.firing`, `alert.resolved`, or an event's: `disk.low`."""
+    subject: str
+    """`alert/3`: the same as long as it is the same alert."""
+    at: str
+    """When it began, or happened: RFC 3339, UTC."""
+    ended_at: str | None
+    severity: str
+    summary: str
+    facts: Mapping[str, Any]
+    """All that is known, as our own format has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The body of a POST, before it is JSON, and its content type."""
+
+    body: dict[str, Any] | list[dict[str, Any]]
+    content_type: str = JSON
+
+
+def message_for(style: WebhookFormat, news: News, key: str | None) -> Message:
+    """What to send in that format; `key` is PagerDuty's routing key."""
+    if style == "pagerduty":
+        return Message(_pagerduty(news, key or ""))
+    return _PLAIN[style](news)
+
+
+def _cloudevents(news: News) -> Message:
+    # CloudEvents 1.0, structured mode: https://github.com/cloudevents/spec
+    body = {
+        "specversion": "1.0",
+        "id": news.id,
+        "source": f"/quarterdeck/{news.facts['workspace']}",
+        "type": f"quarterdeck.{news.kind}",
+        "subject": news.subject,
+        "time": news.ended_at or news.at,
+        "datacontenttype": JSON,
+        "data": dict(news.facts),
+    }
+    return Message(body, CLOUDEVENTS)
+
+
+def _slack(news: News) -> Message:
+    # Incoming webhooks: https://docs.slack.dev/messaging/formatting-message-text
+    lines = [f"*{_escaped(_title(news))}*", _escaped(news.summary)]
+    more = [f"since {news.at[:16].replace('T', ' ')} UTC", f"`{_escaped(str(news.facts['open']))}`"]
+    more += [f"<{_escaped(str(news.facts[name]))}|{name}>" for name in ("runbook",) if news.facts.get(name)]
+    more += [f"{name} {_escaped(str(news.facts[name]))}" for name in ("owner", "ticket") if news.facts.get(name)]
+    text = "\n".join([*lines, " · ".join(more)])
+    return Message({"text": text, "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text}}]})
+
+
+def _pagerduty(news: News, key: str) -> dict[str, Any]:
+    # Events API v2: https://developer.pagerduty.com/docs/events-api-v2-overview
+    runbook = news.facts.get("runbook")
+    return {
+        "routing_key": key,
+        "event_action": "resolve" if news.ended_at else "trigger",
+        "dedup_key": f"quarterdeck/{news.facts['workspace']}/{news.subject}",
+        "payload": {
+            "summary": f"{_title(news)}: {news.summary}"[:1024],
+            "source": str(news.facts["workspace"]),
+            "severity": {"page": "critical", "warning": "warning"}.get(news.severity, "info"),
+            "timestamp": news.at,
+            "component": news.facts.get("deployment"),
+            "class": news.facts.get("kind"),
+            "custom_details": dict(news.facts),
+        },
+        "links": [{"href": runbook, "text": "runbook"}] if runbook else [],
+    }
+
+
+def _alertmanager(news: News) -> Message:
+    # https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml: labels identify, annotations tell.
+    labels = {"alertname": f"Quarterdeck {news.facts['kind']}", "severity": news.severity, "subject": news.subject}
+    labels |= {
+        name: str(news.facts[name]) for name in ("workspace", "environment", "deployment") if news.facts.get(name)
+    }
+    told = {"summary": news.summary, "open": str(news.facts["open"])}
+    told |= {
+        f"{name}_url" if name == "runbook" else name: str(value)
+        for name in ("runbook", "owner", "ticket")
+        if (value := news.facts.get(name))
+    }
+    alert = {"labels": labels, "annotations": told, "startsAt": news.at}
+    return Message([{**alert, "endsAt": news.ended_at} if news.ended_at else alert])
+
+
+_PLAIN: dict[WebhookFormat, Callable[[News], Message]] = {
+    "json": lambda news: Message(dict(news.facts)),
+    "cloudevents": _cloudevents,
+    "slack": _slack,
+    "alertmanager": _alertmanager,
+}
+
+
+def _title(news: News) -> str:
+    place = news.facts.get("deployment") or news.facts["workspace"]
+    return f"{'resolved' if news.ended_at else news.severity}: {place}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
