@@ -246,3 +246,45 @@ def test_bike_sharing_trains_a_regressor_and_serves_it(tmp_path: Path) -> None:
         (output,) = answer.json()["outputs"]
         assert output["shape"][0] == 100
         assert pd.Series(output["data"]).corr(frame.loc[:99, "cnt"]) > 0.8
+
+
+CALENDAR = """\
+[workspace]
+name = "bike"
+[monitors.plain]
+deployment = "bike"
+window = "14d"
+origin = 2012-06-04T00:00:00Z
+hours = [12, 18]
+columns = ["hr"]
+[monitors.calendar]
+deployment = "bike"
+window = "14d"
+origin = 2012-06-04T00:00:00Z
+hours = [12, 18]
+columns = ["hr"]
+reference = "calendar"
+reference_weeks = 2
+"""
+
+
+def test_bike_sharing_alarms_on_the_hour_only_where_the_reference_ignores_the_calendar(tmp_path: Path) -> None:
+    frame = pd.read_csv(DATA / "bike_sharing" / "hour.csv")
+    features = ["hr", "temp", "hum", "windspeed"]
+    frame["when"] = pd.to_datetime(frame["dteday"]) + pd.to_timedelta(frame["hr"], unit="h")
+    frame[frame["yr"] == 0][[*features, "cnt"]].to_csv(tmp_path / "sample.csv", index=False)
+    # Three windows of a fortnight, from a Monday on, and what closes the last of them.
+    traffic = frame[(frame["when"] >= "2012-06-04") & (frame["when"] < "2012-07-17")]
+    traffic = traffic.rename(columns={"instant": "id", "cnt": "prediction"})
+    traffic[["id", "when", "prediction", *features]].to_csv(tmp_path / "traffic.csv", index=False)
+    with new_deck(tmp_path / "deck", CALENDAR, {}) as deck:
+        sample = str(tmp_path / "sample.csv")
+        deck.run("adopt", "--external", "--name", "bike", "--sample", sample, "--target", "cnt")
+        deck.run("predictions", "add", "bike", str(tmp_path / "traffic.csv"), "--time", "when")
+        plain, calendar = (deck.json("monitor", "run", name) for name in ("plain", "calendar"))
+    assert [window["rows"] for window in plain] == [window["rows"] for window in calendar] == [84, 84, 84]
+    assert [window["verdict"] for window in plain] == ["found", "found", "found"]
+    assert [window["reference_rows"] for window in calendar] == [0, 84, 168]
+    # 84 rows are too few to call anything quiet; none of them is a false alarm.
+    assert [window["verdict"] for window in calendar] == ["inconclusive", "inconclusive", "inconclusive"]
+    assert all(score["effect"] < 0.1 for window in calendar[1:] for score in window["scores"])

@@ -18,6 +18,7 @@ from quarterdeck.registry.answers import Predictions
 from quarterdeck.registry.holdout import Holdout
 from quarterdeck.statistics.quality import metric
 from quarterdeck.workspace import Workspace
+from quarterdeck_console.screens.monitors import describe
 from tests.fakes import FakeClock
 from tests.watched import HOUR, START, close, label, rows, send, serve, watch
 
@@ -81,6 +82,14 @@ def test_quality_is_estimated_before_any_label_comes_and_holds_when_they_do(work
     label(watched, ids, truth(scores, 5).tolist())
     (quality,) = of(evaluate(watched, "m").results, "quality")
     assert score["low"] <= quality.scores[0]["value"] <= score["high"]
+    found = quality.scores[0]["reliability"]
+    assert found["calibrated"]
+    assert sum(one["rows"] for one in found["bins"]) == 600
+    pages = {str(row.aspect): describe(row).plain for row in queries.results(watched, monitor="m")}
+    assert "It cannot see that inputs mean something else now" in pages["estimate"]
+    assert "from the probabilities alone (CBPE)" in pages["estimate"]
+    assert "calibrated" in pages["quality"]
+    assert "probability of 1" in pages["predictions"]
 
 
 def test_an_estimated_loss_opens_an_alert_where_no_input_explains_it(workspace: Workspace) -> None:

@@ -135,7 +135,10 @@ def run(
             "version": r.version,
             "served": r.served,
             "rows": r.n_current,
+            "labelled": r.n_labelled,
+            "reference_rows": r.n_reference,
             "verdict": r.verdict,
+            "scores": r.scores,
         }
         for r in done.results
     ]

@@ -158,6 +158,7 @@ def describe(row: ResultRow) -> Text:
             page.field("estimated", HOW[score["how"]]).line(BLIND, WARN)
         page.field(score["metric"], f"{number(score['value'])} ({number(score['low'])} to {number(score['high'])})")
         page.field("before", number(score["baseline"])).field("loss", f"{score['loss']:+.1%}")
+        _reliability(page, score.get("reliability"))
         return page.text
     ranked = sorted(row.scores, key=lambda one: (one["verdict"] != "drifted", -one["effect"]))
     columns: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -178,6 +179,21 @@ def describe(row: ResultRow) -> Text:
     page.heading("Columns, the furthest first")
     page.table(columns, ([tell(one) for tell in columns.values()] for one in ranked))
     return page.text
+
+
+def _reliability(page: Page, found: dict[str, Any] | None) -> None:
+    """How often probabilities came true."""
+    if found is None:
+        return
+    words = "calibrated" if found["calibrated"] else "not calibrated"
+    page.heading("Probabilities and what came true")
+    page.field(
+        "error",
+        f"{number(found['error'])}, up to {number(found['by_chance'])} by chance: {words}",
+        GOOD if found["calibrated"] else WARN,
+    )
+    columns = {"SAID": "said", "CAME TRUE": "came", "ROWS": "rows"}
+    page.table(columns, ([number(one[name]) for name in columns.values()] for one in found["bins"]))
 
 
 def _preset(figure: dict[str, Any] | None) -> str:

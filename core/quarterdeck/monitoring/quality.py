@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from quarterdeck.monitoring.monitor import Monitor
@@ -10,13 +11,16 @@ from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.truth import default_metric, truth_and_score
 from quarterdeck.registry.version import ModelVersion
 from quarterdeck.statistics.quality import METRICS, bootstrap_interval
+from quarterdeck.statistics.reliability import reliability
 from quarterdeck.traffic.window import WindowRows
+from quarterdeck.values import plain
 
 
 def judge_quality(monitor: Monitor, version: ModelVersion, rows: WindowRows) -> dict[str, Any]:
     """Realised quality of `version` on its own labelled rows of a window, against its holdout.
 
-    Returns metric, baseline (on the holdout; None when there was none), low, value, high (95% percentile
+    Returns `reliability` (a `statistics.reliability.Reliability`'s fields and whether it is calibrated; None without
+    probabilities), metric, baseline (on the holdout; None when there was none), low, value, high (95% percentile
     bootstrap), loss (relative, positive is worse), coverage (labelled share), and the verdict: *inconclusive* with
     fewer labelled rows than the monitor's minimum, no baseline, or an undefined metric; otherwise *worse* when the
     loss reaches the monitor's tolerance and the baseline lies outside the interval; otherwise *quiet*.
@@ -44,7 +48,26 @@ def judge_quality(monitor: Monitor, version: ModelVersion, rows: WindowRows) -> 
         "loss": loss,
         "coverage": len(truth) / max(rows.n, 1),
         "verdict": verdict,
+        "reliability": _reliability(signature, rows),
     }
+
+
+def _reliability(signature: Signature, rows: WindowRows) -> dict[str, Any] | None:
+    """How often probabilities came true; None without any.
+
+    Of two classes those of the second, of more those of the answer that was given.
+    """
+    classes = [plain(label) for label in signature.classes or ()]
+    came, said = [], []
+    for label, answer, shares in zip(rows.labels, rows.predictions, rows.probabilities, strict=True):
+        if label is None or not shares or len(shares) != len(classes):
+            continue
+        place = 1 if len(classes) == 2 else classes.index(plain(answer)) if plain(answer) in classes else None
+        if place is not None:
+            came.append(plain(label) == classes[place])
+            said.append(min(max(shares[place], 0.0), 1.0))
+    found = reliability(came, said)
+    return None if found is None else {**asdict(found), "calibrated": found.calibrated}
 
 
 def loss_of(baseline: float, value: float, *, greater_is_better: bool) -> float:
