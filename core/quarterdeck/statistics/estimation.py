@@ -28,7 +28,7 @@ CELLS = 2_000_000
 PSEUDO_ROWS = 0.5
 """The weight of a row of the other truth at both ends of the scores: no finite sample shows a share of 0 or 1."""
 LEAST_SCORE = 1e-9
-NEWTON_STEPS, LONGEST_STEP = 12, 4.0
+NEWTON_STEPS, LONGEST_STEP, LAST_STEP = 25, 4.0, 1e-5
 RIDGE = 1e-3
 """In rows: what keeps the curve defined where one of its logarithms tells nothing."""
 
@@ -193,7 +193,10 @@ def _beta(scores: Floats, hits: Floats, total: Floats) -> Floats:
         shares = expit(terms @ factors)
         slope = terms.T @ (hits - total * shares) - RIDGE * (factors - unchanged)
         curvature = (terms * (total * shares * (1 - shares))[:, None]).T @ terms + RIDGE * np.eye(3)
-        factors = factors + np.linalg.solve(curvature, slope).clip(-LONGEST_STEP, LONGEST_STEP)
+        step = np.linalg.solve(curvature, slope).clip(-LONGEST_STEP, LONGEST_STEP)
+        factors = factors + step
+        if np.abs(step).max() < LAST_STEP:
+            break
     return np.asarray(expit(terms @ factors))
 
 
