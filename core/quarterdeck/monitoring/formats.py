@@ -8,6 +8,7 @@ from typing import Any
 
 from quarterdeck.settings.notifications import WebhookFormat
 
+UNTIL_TOLD = "9999-12-31T00:00:00Z"
 JSON, CLOUDEVENTS = "application/json", "application/cloudevents+json"
 
 
@@ -92,7 +93,8 @@ def _pagerduty(news: News, key: str) -> dict[str, Any]:
 
 def _alertmanager(news: News) -> Message:
     # https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml: labels identify, annotations tell.
-    labels = {"alertname": f"Quarterdeck {news.facts['kind']}", "severity": news.severity, "subject": news.subject}
+    # The first part of an event's kind alone: `disk.low` and `disk.recovered` begin and end the same alert.
+    labels = {"alertname": f"Quarterdeck {news.facts['kind'].partition('.')[0]}", "subject": news.subject}
     labels |= {
         name: str(news.facts[name]) for name in ("workspace", "environment", "deployment") if news.facts.get(name)
     }
@@ -102,8 +104,19 @@ def _alertmanager(news: News) -> Message:
         for name in ("runbook", "owner", "ticket")
         if (value := news.facts.get(name))
     }
-    alert = {"labels": labels, "annotations": told, "startsAt": news.at}
-    return Message([{**alert, "endsAt": news.ended_at} if news.ended_at else alert])
+    # The severity is a label, by which people route: what became a page ends as a warning. Without an end Alertmanager
+    # forgets within minutes what is not told again.
+    return Message(
+        [
+            {
+                "labels": {**labels, "severity": severity},
+                "annotations": told,
+                "startsAt": news.at,
+                "endsAt": news.ended_at or (UNTIL_TOLD if severity == news.severity else news.at),
+            }
+            for severity in ("page", "warning")
+        ]
+    )
 
 
 _PLAIN: dict[WebhookFormat, Callable[[News], Message]] = {

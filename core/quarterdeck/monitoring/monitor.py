@@ -104,8 +104,9 @@ def _calendar_span(moment: datetime, unit: str, zone: ZoneInfo) -> Span:
     """The hour, day, week (from Monday) or month of a zone that holds `moment`, in UTC: a day may have 23 hours."""
     local = moment.astimezone(zone)
     if unit == "hour":
-        # By the clock of all the world: an hour that a zone has twice is two windows.
-        start = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        # Counted back on the clock of all the world: an hour that a zone has twice is two windows.
+        past = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        start = moment.astimezone(UTC) - past
         return Span(start, start + timedelta(hours=1))
     first = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if unit == "month":

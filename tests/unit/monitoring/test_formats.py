@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from quarterdeck.monitoring.formats import News, message_for
+from quarterdeck.monitoring.formats import UNTIL_TOLD, News, message_for
 from quarterdeck.settings.notifications import NotificationSettings, WebhookSettings
 
 FACTS = {
@@ -76,17 +76,35 @@ def test_pagerduty_opens_and_ends_one_incident_by_one_key() -> None:
     assert (opened["routing_key"], opened["payload"]["severity"]) == ("routing", "critical")
     assert opened["payload"].keys() >= {"summary", "source", "severity", "timestamp"}
     assert opened["links"] == [{"href": FACTS["runbook"], "text": "runbook"}]
-    assert len(message_for("pagerduty", news(summary="x" * 5_000), "k").body["payload"]["summary"]) == 1024  # type: ignore[call-overload]  # a dictionary, as above
+    long = message_for("pagerduty", news(summary="x" * 5_000), "k").body
+    assert isinstance(long, dict)
+    assert len(long["payload"]["summary"]) == 1024
 
 
 def test_alertmanager_knows_an_alert_again_by_its_labels() -> None:
-    ((opened,), (ended,)) = (message_for("alertmanager", one, None).body for one in (news(), news(ended_at=ENDED)))
+    (opened, lesser), (ended, other) = (
+        message_for("alertmanager", one, None).body for one in (news(), news(ended_at=ENDED))
+    )
     assert isinstance(opened, dict)
+    assert isinstance(lesser, dict)
     assert isinstance(ended, dict)
-    assert opened["labels"] == ended["labels"]
+    assert isinstance(other, dict)
+    assert (opened["labels"], lesser["labels"]) == (ended["labels"], other["labels"])
     assert all(isinstance(value, str) for value in [*opened["labels"].values(), *opened["annotations"].values()])
     assert (opened["labels"]["alertname"], opened["labels"]["severity"]) == ("Quarterdeck drift", "page")
-    assert ("endsAt" in opened, ended["endsAt"]) == (False, ENDED)
+    # It fires as a page until its end is told, and as a warning no more.
+    assert (opened["endsAt"], lesser["endsAt"]) == (UNTIL_TOLD, lesser["startsAt"])
+    assert (ended["endsAt"], other["endsAt"]) == (ENDED, ENDED)
+
+
+def test_alertmanager_ends_a_full_disk_by_the_labels_it_began_with() -> None:
+    (low, _), (recovered, _) = (
+        message_for("alertmanager", news(subject="disk", facts={**FACTS, "kind": kind}), None).body
+        for kind in ("disk.low", "disk.recovered")
+    )
+    assert isinstance(low, dict)
+    assert isinstance(recovered, dict)
+    assert low["labels"] == recovered["labels"]
 
 
 def test_a_url_alone_is_our_own_format_and_webhooks_of_one_url_are_told_apart() -> None:

@@ -77,6 +77,11 @@ def test_windows_of_the_calendar_follow_the_zone_s_clock(unit: str, moment: str,
     assert found == Span(datetime.fromisoformat(start), datetime.fromisoformat(end))
 
 
+def test_an_hour_begins_with_the_zone_s_own_clock() -> None:
+    (found,) = cut(monitor(calendar="hour", timezone="Asia/Kolkata"), MONDAY + timedelta(minutes=45))
+    assert found.start == MONDAY + timedelta(minutes=30)  # 06:00 in India.
+
+
 def test_windows_of_the_calendar_touch_over_a_whole_year() -> None:
     times = [MONDAY + number * 6 * HOUR for number in range(4 * 366)]
     for unit in ("day", "week", "month"):
