@@ -1,4 +1,4 @@
-"""Write the sample of card payments: ninety days, three planted events, labels that arrive late.
+"""Write the sample of card payments: fourteen weeks, three planted events, labels that arrive late.
 
 Run `python generate.py [--out DIR]`; it writes `payments.csv.gz`. The same code and the same libraries give the same
 bytes each time. README.md beside this file tells the story and says why the sizes are what they are.
@@ -30,9 +30,9 @@ Names = npt.NDArray[np.str_]
 SEED = 20260105
 # A Monday, so that whole weeks of the sample are whole weeks of the calendar.
 START = pd.Timestamp("2026-01-05T00:00:00Z")
-DAYS = 90
-# 444 payments a day: windows of four days hold about 1,780 payments and 120 frauds, enough to judge quality.
-ROWS = 40_000
+DAYS = 98
+# 445 payments a day: windows of four days hold about 1,780 payments and 120 frauds, enough to judge quality.
+ROWS = 43_600
 # Features are drawn evenly within each run of this many payments (stratified sampling), so that two windows without
 # an event differ by less than chance would have it: a reference of 1,100 rows and a threshold of 0.1 leave little
 # room. About half a day of traffic; it divides ROWS.
@@ -43,7 +43,7 @@ OUTPUT_NAME = "payments.csv.gz"
 # day 30 (30, 34, 38, ...), so that no window is half of one world and half of another.
 CAMPAIGN_DAYS = (38, 46)  # two windows: just what "in two of the last three windows" asks for
 CENTS_DAYS = (50, 66)  # four windows: two until the alert opens, two more that version 2 serves while it lasts
-PATTERN_DAYS = (86, 90)  # the last window: its labels arrive after the sample ends
+PATTERN_DAYS = (86, 98)  # three windows: two whose labels are there before the sample ends, and the days until then
 # The channel whose amounts arrive in cents. It is the largest one and holds most of the fraud, so that a model
 # that was trained on its cents has something to lose.
 CENTS_CHANNEL = "app"

@@ -77,7 +77,9 @@ def test_without_a_terminal_the_whole_story_happens(tmp_path: Path) -> None:
     (cents,) = [alert for alert in told if alert["kind"] == "drift"]
     assert "amount" in cents["columns"]
     assert cents["slice"].startswith("channel=")
-    assert any(alert["kind"] == "quality" for alert in told)
+    contaminated, changed = (alert for alert in told if alert["kind"] == "quality")
+    assert (contaminated["columns"], contaminated["slice"]) == (["roc_auc"], "channel=app")
+    assert (changed["columns"], changed["slice"]) == (["roc_auc"], "channel=phone")
     with opened(folder) as workspace:
         with workspace.state.read() as tx:
             assert events.verify(tx) >= figures["events"] > 20  # Its processes tell of their end after the figures.

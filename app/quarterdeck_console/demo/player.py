@@ -38,6 +38,7 @@ PRESS_TRAINING = "Version 1 is being trained. 8 shows its job, 2 the pipeline, ?
 PRESS_SERVES = "Version 1 serves, days go by. 1 shows all at a glance, 4 the alerts."
 PRESS_INPUTS = "A page: press 4 and read it. R there says why a rollback would not help."
 PRESS_WORSE = "Version {version} got worse: press 5, then R on {deployment}, to roll back."
+PRESS_CHANGED = "The fraud itself has changed: press 4, then Enter, and read where."
 PRESS_DONE = "Rolled back, verified after {milliseconds:.0f} ms. 5, then U would undo it; q quits."
 
 
@@ -203,7 +204,9 @@ class Player:
         deployment = self.history.timetable.deployment
         if kind == "quality":
             self._quality_alert = alert_id
-            self.press(PRESS_WORSE.format(version=version, deployment=deployment))
+            self.press(
+                PRESS_CHANGED if self.rolled_back else PRESS_WORSE.format(version=version, deployment=deployment)
+            )
         else:
             self.press(PRESS_INPUTS)
         plan = plan_rollback(self.workspace, deployment, alert=alert_id)

@@ -111,6 +111,9 @@ def outcome_of(workspace: Workspace, customers: Customers, plan: tuple[str, str]
         Part("its plan said that a rollback would not help", plan is not None and plan[0] == "no"),
         Part("a full drift report hangs on it", any(a.report for a in drift)),
         Part("a page told of worse predictions", bool(quality)),
+        Part(
+            "a page named the slice in which the fraud itself changed", any(a.slice for a in quality if a.version == 1)
+        ),
         Part("the rollback was verified by traffic", rollback is not None),
         Part("no request failed", customers.failed == 0),
         Part("no request was misrouted", customers.misrouted == 0),

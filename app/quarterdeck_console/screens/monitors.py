@@ -25,6 +25,7 @@ HOW = {"cbpe": "from the probabilities alone (CBPE)", "dle": "by a model of the 
 BLIND = (
     "It cannot see that inputs mean something else now (concept drift), nor judge regions that the holdout never saw."
 )
+DETECTORS = {"adwin": "ADWIN", "page_hinkley": "Page-Hinkley"}
 WINDOWS = 500
 
 
@@ -158,6 +159,7 @@ def describe(row: ResultRow) -> Text:
             page.field("estimated", HOW[score["how"]]).line(BLIND, WARN)
         page.field(score["metric"], f"{number(score['value'])} ({number(score['low'])} to {number(score['high'])})")
         page.field("before", number(score["baseline"])).field("loss", f"{score['loss']:+.1%}")
+        _errors(page, score)
         _reliability(page, score.get("reliability"))
         return page.text
     ranked = sorted(row.scores, key=lambda one: (one["verdict"] != "drifted", -one["effect"]))
@@ -179,6 +181,29 @@ def describe(row: ResultRow) -> Text:
     page.heading("Columns, the furthest first")
     page.table(columns, ([tell(one) for tell in columns.values()] for one in ranked))
     return page.text
+
+
+def _errors(page: Page, score: dict[str, Any]) -> None:
+    """Where the answers got worse, and since when."""
+    from quarterdeck.monitoring.finding import LOSSES
+
+    if score.get("slice"):
+        page.field("in", score["slice"], BAD)
+    change = score.get("change")
+    if change is not None:
+        figures = f"{number(change['before'])} on the holdout, {number(change['now'])} in this window"
+        page.field("errors", f"rose ({DETECTORS[change['detector']]}) since {change['at'][:16]}: {figures}", WARN)
+    if not score.get("slices"):
+        return
+    page.heading(f"Slices by {LOSSES[score['measure']]}, the gravest first")
+    columns: dict[str, Callable[[dict[str, Any]], object]] = {
+        "SLICE": lambda one: one["slice"],
+        "ROWS": lambda one: number(one["n_current"]),
+        "BEFORE": lambda one: number(one["before"]),
+        "NOW": lambda one: number(one["after"]),
+        "Q": lambda one: number(one["q_value"]),
+    }
+    page.table(columns, ([tell(one) for tell in columns.values()] for one in score["slices"]))
 
 
 def _reliability(page: Page, found: dict[str, Any] | None) -> None:

@@ -1,15 +1,15 @@
-"""From findings to alerts: persistence, one alert for one cause, severity by consequence, and its end."""
+"""The life of alerts: persistence, one alert for one cause, severity by consequence, and its end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlmodel import Session, col, select
 
 from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity
+from quarterdeck.monitoring.finding import CONSEQUENCES, KINDS, METRICS, Finding, findings_of, grouped, summarise
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.settings.monitoring import MonitorSettings
@@ -18,52 +18,10 @@ from quarterdeck.workspace import Workspace
 ACTIVE = (AlertState.OPEN, AlertState.ACKNOWLEDGED, AlertState.SILENCED)
 REOPENED_WITHIN = timedelta(days=1)
 """What comes back so soon after its end is the same alert."""
-KINDS = {
-    Aspect.INPUTS: (AlertKind.DRIFT, AlertKind.MISSING),
-    Aspect.QUALITY: (AlertKind.QUALITY,),
-    Aspect.ESTIMATE: (AlertKind.ESTIMATE,),
-    Aspect.PREDICTIONS: (AlertKind.PREDICTIONS,),
-}
 OF_ONE_VERSION = (AlertKind.QUALITY, AlertKind.ESTIMATE, AlertKind.PREDICTIONS)
 """About what a version answers: over when it serves no more. What comes in is the same for all of them."""
-METRICS = (AlertKind.QUALITY, AlertKind.ESTIMATE)
-"""About a metric, and not about columns."""
-CONSEQUENCES = {
-    Aspect.ESTIMATE: KINDS[Aspect.INPUTS],
-    Aspect.PREDICTIONS: (*KINDS[Aspect.INPUTS], *METRICS),
-}
-"""What explains such a finding. While that has an alert somebody was told of, the finding weighs in there: one cause,
-one alert."""
 OUTAGE_SCORE = 1.0
 """As a loss of the whole quality: nothing ranks above it but more of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that stands out in one window."""
-
-    kind: AlertKind
-    column: str
-    """The column; the metric's name for quality, realised or estimated."""
-    slice: str | None
-    score: float
-    row: dict[str, Any]
-
-
-def findings_of(result: Result) -> list[Finding]:
-    """What a stored result found."""
-    kind = KINDS[result.aspect][0]
-    if kind in METRICS:
-        return [
-            Finding(kind, row["metric"], None, row["loss"], row) for row in result.scores if row["verdict"] == "worse"
-        ]
-    found = []
-    for row in result.scores:
-        if row["verdict"] == "drifted":
-            found.append(Finding(kind, row["column"], row["slice"], row["severity"], row))
-        if kind is AlertKind.DRIFT and row["missing_verdict"] == "drifted":
-            found.append(Finding(AlertKind.MISSING, row["column"], None, row["missing_severity"], row))
-    return found
 
 
 def severity_of(settings: MonitorSettings, score: float) -> Severity:
@@ -81,13 +39,15 @@ def update_alerts(tx: Session, workspace: Workspace, monitor: Monitor, result: R
         _follow(tx, workspace, monitor, alert, result, own)
     named = {(alert.kind, column) for alert in alerts for column in alert.columns}
     onsets = _persistent(tx, monitor, result)
+    for finding in findings:
+        if finding.is_certain:
+            onsets.setdefault((finding.kind, finding.column), result.window_start)
     fresh = [f for f in findings if (f.kind, f.column) not in named and (f.kind, f.column) in onsets]
-    if fresh and result.aspect in CONSEQUENCES:
-        cause = _cause(tx, monitor, CONSEQUENCES[result.aspect])
-        if cause is not None:
-            _weigh(tx, workspace, monitor, cause, fresh)
-            return
-    for group in _grouped(fresh):
+    cause = _cause(tx, monitor, fresh[0].causes) if fresh else None
+    if cause is not None:
+        _weigh(tx, workspace, monitor, cause, fresh)
+        return
+    for group in grouped(fresh):
         _open(tx, workspace, monitor, result, group, min(onsets[(f.kind, f.column)] for f in group))
 
 
@@ -197,14 +157,6 @@ def _escalate(tx: Session, workspace: Workspace, monitor: Monitor, alert: Alert,
         workspace.record(tx, "alert.escalated", alert.reference, facts(alert))
 
 
-def _grouped(findings: list[Finding]) -> list[list[Finding]]:
-    """What began together, of one kind and in one slice, is one alert: most likely it has one cause."""
-    groups: dict[tuple[AlertKind, str | None], list[Finding]] = {}
-    for finding in sorted(findings, key=lambda f: f.score, reverse=True):
-        groups.setdefault((finding.kind, finding.slice), []).append(finding)
-    return list(groups.values())
-
-
 def _open(
     tx: Session, workspace: Workspace, monitor: Monitor, result: Result, group: list[Finding], onset: datetime
 ) -> None:
@@ -232,6 +184,19 @@ def _open(
     tx.add(alert)
     tx.flush()
     workspace.record(tx, "alert.opened", alert.reference, facts(alert))
+    _absorb(tx, workspace, monitor, alert)
+
+
+def _absorb(tx: Session, workspace: Workspace, monitor: Monitor, cause: Alert) -> None:
+    """End what only followed from this cause and was found before it; from now on that weighs here."""
+    if cause.severity is Severity.INFORMATIONAL:
+        return
+    kinds = [kind for kind, causes in CONSEQUENCES.items() if cause.kind in causes]
+    for alert in active_alerts(tx, monitor, kinds):
+        cause.evidence = {**cause.evidence, **alert.evidence}
+        cause.onset = min(cause.onset, alert.onset)
+        _escalate(tx, workspace, monitor, cause, alert.score)
+        _resolve(tx, workspace, alert, f"{cause.reference} explains it")
 
 
 def _ended_lately(
@@ -314,31 +279,3 @@ def facts(alert: Alert) -> dict[str, Any]:
         "monitor": alert.monitor,
         "summary": alert.summary,
     }
-
-
-def summarise(findings: list[Finding], result: Result) -> str:
-    """One line: what, where, how much, on how many rows."""
-    worst = max(findings, key=lambda f: f.score)
-    row = worst.row
-    if worst.kind is AlertKind.QUALITY:
-        return (
-            f"{row['metric']} of version {result.version} is {row['value']:.3f} "
-            f"({row['low']:.3f} to {row['high']:.3f}), {row['baseline']:.3f} on its holdout; "
-            f"{result.n_labelled:,} labelled rows"
-        )
-    if worst.kind is AlertKind.ESTIMATE:
-        return (
-            f"{row['metric']} of version {result.version} is estimated at {row['value']:.3f} "
-            f"({row['low']:.3f} to {row['high']:.3f}), {row['baseline']:.3f} on its holdout; "
-            f"{result.n_current:,} rows, labels not needed"
-        )
-    others = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
-    if worst.kind is AlertKind.MISSING:
-        return (
-            f"{worst.column}{others}: {row['missing_current']:.0%} missing, {row['missing_reference']:.0%} in training"
-        )
-    unit = {"wasserstein_normed": " sigma", "share_moved": " of values moved"}.get(row["measure"], " Jensen-Shannon")
-    place = f" in {worst.slice}" if worst.slice else ""
-    if worst.kind is AlertKind.PREDICTIONS:
-        place = f" in the answers of version {result.version}"
-    return f"{worst.column}{others} moved{place}: {row['effect']:.2g}{unit}, {result.n_current:,} rows"

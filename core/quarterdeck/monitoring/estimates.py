@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quarterdeck.monitoring.errors import ErrorReference
 from quarterdeck.monitoring.inputs import as_column, window_columns
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.monitoring.quality import loss_of
@@ -32,7 +33,7 @@ class Expectation:
     """What the holdout of a version says of its answers: learnt once for many windows."""
 
     def __init__(self, workspace: Workspace, monitor: Monitor, version: ModelVersion) -> None:
-        """Raises ArtifactError: the holdout is missing or damaged."""
+        """Raises ArtifactError, SettingsError: the holdout is missing or damaged; a slice is no recorded feature."""
         self.version = version
         self.signature = Signature.from_dict(version.signature)
         self.metric = monitor.settings.metric or default_metric(version.task, self.signature)
@@ -45,8 +46,12 @@ class Expectation:
         # A value that is not recorded cannot be learnt from.
         omitted = workspace.settings.deployment(monitor.settings.deployment).omit
         self._kept = [feature for feature in self.signature.features if feature.name not in omitted]
+        self.errors: ErrorReference | None = None
+        """Where and since when its errors grew; None without a holdout."""
         if holdout is not None:
-            self._learn(holdout.sampled(LEARNT_ROWS, np.random.default_rng(0)))
+            known = holdout.sampled(LEARNT_ROWS, np.random.default_rng(0))
+            self._learn(known)
+            self.errors = ErrorReference(monitor, version, known, omitted)
 
     def _learn(self, holdout: Holdout) -> None:
         self.rows = len(holdout.truth)
@@ -85,6 +90,7 @@ class Expectation:
             "baseline": baseline,
             **asdict(found),
             "loss": worse,
+            "severity": worse,
             "verdict": verdict if rows.n >= settings.minimum_rows else "inconclusive",
         }
 

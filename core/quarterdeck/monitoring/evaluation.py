@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 from quarterdeck.database import LAST_WRITE_PATIENCE_SECONDS
 from quarterdeck.errors import NotFoundError
 from quarterdeck.monitoring.alerting import resolve_for_other_versions, update_alerts
+from quarterdeck.monitoring.errors import Errors
 from quarterdeck.monitoring.estimates import Expectation
 from quarterdeck.monitoring.inputs import (
     Reference,
@@ -276,12 +277,32 @@ class _Pass:
         known = {(row.window_start, row.version) for row in judged}
         return [row for row in reversed(inputs) if (row.window_start, row.version) not in known]
 
+    def _errors(self, inputs: Result, rows: WindowRows) -> Errors | None:
+        """What the errors of a window say, and those of the windows in which a finding has to persist."""
+        expectation = self._expectation(inputs.version)
+        if expectation is None or expectation.errors is None:
+            return None
+        with self.workspace.state.read() as tx:
+            query = select(Result.window_start).where(
+                Result.monitor == self.monitor.name,
+                Result.aspect == Aspect.INPUTS,
+                Result.version == inputs.version,
+                col(Result.served).is_(True),
+                col(Result.window_start) <= inputs.window_start,
+            )
+            newest = query.order_by(col(Result.window_start).desc()).limit(self.monitor.settings.persistence[1])
+            first = min(tx.exec(newest).all())
+        stream = rows
+        if first < inputs.window_start:
+            stream = self._read(Span(first, inputs.window_end), version=inputs.version)
+        return expectation.errors.judge(rows, stream)
+
     def _judge_quality(self, inputs: Result) -> None:
         rows = self._read(Span(inputs.window_start, inputs.window_end), version=inputs.version)
         version = self._version(inputs.version)
         if version is None:
             return
-        row = judge_quality(self.monitor, version, rows)
+        row = judge_quality(self.monitor, version, rows, self._errors(inputs, rows))
         result = Result(
             monitor=self.monitor.name,
             deployment=self.deployment,

@@ -6,24 +6,29 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from quarterdeck.monitoring.errors import Errors
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.truth import default_metric, truth_and_score
 from quarterdeck.registry.version import ModelVersion
+from quarterdeck.settings.monitoring import MonitorSettings
 from quarterdeck.statistics.quality import METRICS, bootstrap_interval
 from quarterdeck.statistics.reliability import reliability
 from quarterdeck.traffic.window import WindowRows
 from quarterdeck.values import plain
 
 
-def judge_quality(monitor: Monitor, version: ModelVersion, rows: WindowRows) -> dict[str, Any]:
+def judge_quality(
+    monitor: Monitor, version: ModelVersion, rows: WindowRows, errors: Errors | None = None
+) -> dict[str, Any]:
     """Realised quality of `version` on its own labelled rows of a window, against its holdout.
 
     Returns `reliability` (a `statistics.reliability.Reliability`'s fields and whether it is calibrated; None without
     probabilities), metric, baseline (on the holdout; None when there was none), low, value, high (95% percentile
     bootstrap), loss (relative, positive is worse), coverage (labelled share), and the verdict: *inconclusive* with
     fewer labelled rows than the monitor's minimum, no baseline, or an undefined metric; otherwise *worse* when the
-    loss reaches the monitor's tolerance and the baseline lies outside the interval; otherwise *quiet*.
+    loss reaches the monitor's tolerance and the baseline lies outside the interval; otherwise *quiet*. With `errors`
+    also their `as_row`, and what `_of_errors` makes of it.
     """
     settings = monitor.settings
     signature = Signature.from_dict(version.signature)
@@ -39,17 +44,36 @@ def judge_quality(monitor: Monitor, version: ModelVersion, rows: WindowRows) -> 
         verdict = "inconclusive"
     else:
         verdict = "worse" if loss >= settings.tolerance and outside else "quiet"
-    return {
+    row = {
         "metric": metric,
         "baseline": baseline,
         "low": _finite(low),
         "value": _finite(value),
         "high": _finite(high),
         "loss": loss,
+        "severity": loss,
         "coverage": len(truth) / max(rows.n, 1),
         "verdict": verdict,
         "reliability": _reliability(signature, rows),
     }
+    return row if errors is None else {**row, **errors.as_row(), **_of_errors(settings, row, errors)}
+
+
+def _of_errors(settings: MonitorSettings, row: dict[str, Any], errors: Errors) -> dict[str, Any]:
+    """What the verdict is `about`, and the `slice` that it names.
+
+    A metric that is worse names the slice that stands for it. One that is not may hide a slice: that weighs as the
+    growth of its errors times its share of the traffic. A change of the errors alone is no loss of the metric that
+    somebody chose, and warns at most.
+    """
+    if row["verdict"] == "worse":
+        return {"about": "metric", "slice": None if errors.culprit is None else errors.culprit.slice}
+    for one in errors.slices:
+        if one.q_value < settings.significance and one.growth >= settings.tolerance:
+            return {"about": "slice", "slice": one.slice, "verdict": "worse", "severity": one.growth * one.share}
+    if errors.change is not None:
+        return {"about": "errors", "slice": None, "verdict": "worse", "severity": settings.warning}
+    return {"about": "metric", "slice": None}
 
 
 def _reliability(signature: Signature, rows: WindowRows) -> dict[str, Any] | None:

@@ -59,5 +59,5 @@ class Result(Entity, table=True):
     verdict: Verdict = Field(sa_column=choice_column("verdict", Verdict))
     scores: list[dict[str, Any]] = Field(sa_column=json_column())
     """For inputs and predictions a `ColumnScore` with its slice and severity for each column; for quality and estimate
-    one row: metric, baseline, low, value, high, loss."""
+    one row: metric, baseline, low, value, high, loss, severity (see `monitoring.quality`)."""
     evaluated_at: datetime = Field(sa_column=time_column(required=True))

@@ -54,13 +54,14 @@ class WindowRows:
 
     def of_version(self, version: int) -> WindowRows:
         """Those that one version answered."""
-        return self._only([answered_by == version for answered_by in self.versions])
+        return self.only([answered_by == version for answered_by in self.versions])
 
     def at(self, takes: Callable[[datetime], bool]) -> WindowRows:
         """Those whose event time is taken."""
-        return self._only([takes(time) for time in self.event_times])
+        return self.only([takes(time) for time in self.event_times])
 
-    def _only(self, wanted: Sequence[bool]) -> WindowRows:
+    def only(self, wanted: Sequence[bool]) -> WindowRows:
+        """Those that are wanted: one word for each prediction."""
         if all(wanted):
             return self
         kept = [i for i, one in enumerate(wanted) if one]

@@ -1,0 +1,130 @@
+"""What stands out in a judged window, and the line that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from quarterdeck.monitoring.alert import AlertKind
+from quarterdeck.monitoring.result import Aspect, Result
+
+KINDS = {
+    Aspect.INPUTS: (AlertKind.DRIFT, AlertKind.MISSING),
+    Aspect.QUALITY: (AlertKind.QUALITY,),
+    Aspect.ESTIMATE: (AlertKind.ESTIMATE,),
+    Aspect.PREDICTIONS: (AlertKind.PREDICTIONS,),
+}
+METRICS = (AlertKind.QUALITY, AlertKind.ESTIMATE)
+"""About a metric, and not about columns."""
+CONSEQUENCES = {
+    AlertKind.ESTIMATE: KINDS[Aspect.INPUTS],
+    AlertKind.PREDICTIONS: (*KINDS[Aspect.INPUTS], *METRICS),
+}
+"""What explains such a finding. While that has an alert somebody was told of, the finding weighs in there: one cause,
+one alert."""
+
+LOSSES = {
+    "log_loss": "log loss",
+    "error_rate": "share of wrong answers",
+    "absolute_error": "absolute error",
+    "squared_error": "squared error",
+}
+"""The measures of one row's loss, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that stands out in one window."""
+
+    kind: AlertKind
+    column: str
+    """The column; the metric's name for quality, realised or estimated."""
+    slice: str | None
+    score: float
+    row: dict[str, Any]
+
+    @property
+    def causes(self) -> tuple[AlertKind, ...]:
+        """The kinds of alerts that explain it: see CONSEQUENCES. So do inputs the errors of one slice, while the
+        metric that somebody chose is no worse."""
+        if self.kind is AlertKind.QUALITY and self.row.get("about") in ("slice", "errors"):
+            return KINDS[Aspect.INPUTS]
+        return CONSEQUENCES.get(self.kind, ())
+
+    @property
+    def is_certain(self) -> bool:
+        """A metric that is worse, and errors of which a detector says that they rose: there is no need to wait for more
+        windows."""
+        return self.row.get("about") == "metric" and self.row.get("change") is not None
+
+
+def findings_of(result: Result) -> list[Finding]:
+    """What a stored result found."""
+    kind = KINDS[result.aspect][0]
+    if kind in METRICS:
+        return [
+            Finding(kind, row["metric"], row.get("slice"), row["severity"], row)
+            for row in result.scores
+            if row["verdict"] == "worse"
+        ]
+    found = []
+    for row in result.scores:
+        if row["verdict"] == "drifted":
+            found.append(Finding(kind, row["column"], row["slice"], row["severity"], row))
+        if kind is AlertKind.DRIFT and row["missing_verdict"] == "drifted":
+            found.append(Finding(AlertKind.MISSING, row["column"], None, row["missing_severity"], row))
+    return found
+
+
+def grouped(findings: list[Finding]) -> list[list[Finding]]:
+    """What began together, of one kind and in one slice, is one alert: most likely it has one cause."""
+    groups: dict[tuple[AlertKind, str | None], list[Finding]] = {}
+    for finding in sorted(findings, key=lambda f: f.score, reverse=True):
+        groups.setdefault((finding.kind, finding.slice), []).append(finding)
+    return list(groups.values())
+
+
+def summarise(findings: list[Finding], result: Result) -> str:
+    """One line: what, where, how much, on how many rows."""
+    worst = max(findings, key=lambda f: f.score)
+    row = worst.row
+    if worst.kind is AlertKind.QUALITY:
+        return _of_quality(row, result)
+    if worst.kind is AlertKind.ESTIMATE:
+        return (
+            f"{row['metric']} of version {result.version} is estimated at {row['value']:.3f} "
+            f"({row['low']:.3f} to {row['high']:.3f}), {row['baseline']:.3f} on its holdout; "
+            f"{result.n_current:,} rows, labels not needed"
+        )
+    others = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
+    if worst.kind is AlertKind.MISSING:
+        return (
+            f"{worst.column}{others}: {row['missing_current']:.0%} missing, {row['missing_reference']:.0%} in training"
+        )
+    unit = {"wasserstein_normed": " sigma", "share_moved": " of values moved"}.get(row["measure"], " Jensen-Shannon")
+    place = f" in {worst.slice}" if worst.slice else ""
+    if worst.kind is AlertKind.PREDICTIONS:
+        place = f" in the answers of version {result.version}"
+    return f"{worst.column}{others} moved{place}: {row['effect']:.2g}{unit}, {result.n_current:,} rows"
+
+
+def _of_quality(row: dict[str, Any], result: Result) -> str:
+    rows = f"{result.n_labelled:,} labelled rows"
+    about, version = row.get("about"), result.version
+    if about == "slice":
+        part = next(one for one in row["slices"] if one["slice"] == row["slice"])
+        return (
+            f"{LOSSES[row['measure']]} of version {version} in {part['slice']} is {part['after']:.3g}, "
+            f"{part['before']:.3g} on its holdout; {part['n_current']:,} of {rows}"
+        )
+    if about == "errors":
+        change = row["change"]
+        return (
+            f"{LOSSES[row['measure']]} of version {version} rose to {change['now']:.3g}, {change['before']:.3g} on "
+            f"its holdout, since {change['at'][:16]}; {rows}"
+        )
+    place = f", most of it in {row['slice']}" if row.get("slice") else ""
+    return (
+        f"{row['metric']} of version {version} is {row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f}), "
+        f"{row['baseline']:.3f} on its holdout{place}; {rows}"
+    )
