@@ -107,6 +107,29 @@ def test_a_shift_of_a_column_that_the_model_does_not_use_is_informational(worksp
     assert alert.evidence["amount"]["effect"] >= 0.1
 
 
+def test_values_that_training_never_saw_are_a_finding_of_their_own_and_named(workspace: Workspace) -> None:
+    watched = watch(workspace)
+    serve(watched, rows(2000, seed=1), importances={"amount": 0.1, "age": 0.1, "channel": 0.8})
+    for window in range(2):
+        frame = rows(600, seed=140 + window)
+        frame.loc[frame.index[:9], "channel"] = "kiosk"
+        send(watched, frame, window)
+    close(watched, 1)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    assert (alert.kind, alert.columns, alert.severity) == ("unseen", ("channel",), "informational")
+    assert alert.summary == "channel: 1.5% of values that training never saw (kiosk)"
+    # When the distribution moves as well, it is that alert that tells: one cause.
+    for window in range(2, 4):
+        frame = rows(600, seed=140 + window)
+        frame.loc[frame.index[:150], "channel"] = "kiosk"
+        send(watched, frame, window)
+    close(watched, 3)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    assert (alert.kind, alert.columns) == ("drift", ("channel",))
+
+
 def test_missing_values_are_a_finding_of_their_own(watched: Workspace) -> None:
     for window in range(2):
         frame = rows(400, seed=40 + window)

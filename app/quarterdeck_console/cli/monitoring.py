@@ -173,11 +173,12 @@ def drift(
             f"{score.effect:.3g} {UNITS[score.measure]}",
             f"{score.q_value:.3g}",
             "" if score.missing_verdict == "quiet" and not score.missing_current else f"{score.missing_current:.1%}",
+            f"{score.unseen:.1%}" if score.unseen else "",
             "" if figure is None else f"{figure.method} {figure.score:.3g}{', drift' if figure.drifted else ''}",
         )
         for score, figure in ((one.score, one.preset) for one in found.columns)
     ]
-    text = table(("column", "verdict", "effect", "q", "missing", "evidently"), rows)
+    text = table(("column", "verdict", "effect", "q", "missing", "unseen", "evidently"), rows)
     for name, why in found.declined.items():
         text += f"\n{name} was not compared: {why}."
     emit(found, text, as_data=as_data)

@@ -175,7 +175,11 @@ def describe(row: ResultRow) -> Text:
     if any(one["missing_verdict"] == "drifted" for one in ranked):
         columns["OF THAT"] = lambda one: one["missing_verdict"]
     if any(one["unseen"] for one in ranked):
-        columns["UNSEEN"] = lambda one: f"{one['unseen']:.1%}"
+        columns["UNSEEN"] = lambda one: f"{one['unseen']:.1%}{' found' * (one.get('unseen_verdict') == 'drifted')}"
+    if any(one.get("figures") for one in ranked):
+        columns["PSI"] = lambda one: number((one.get("figures") or {}).get("psi"))
+        columns["KS"] = lambda one: number((one.get("figures") or {}).get("ks"))
+        columns["CHI2 P"] = lambda one: number((one.get("figures") or {}).get("chi_squared"))
     if any(one["slice"] for one in ranked):
         columns["IN"] = lambda one: one["slice"] or ""
     page.heading("Columns, the furthest first")

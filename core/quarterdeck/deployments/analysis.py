@@ -19,7 +19,7 @@ from quarterdeck.deployments.replaying import newest_outcome
 from quarterdeck.deployments.revision import Revision, find_revision
 from quarterdeck.deployments.rows import OutputRow
 from quarterdeck.errors import NotFoundError
-from quarterdeck.monitoring.alert import Alert, AlertKind
+from quarterdeck.monitoring.alert import OF_INPUTS, Alert, AlertKind
 from quarterdeck.monitoring.queries import AlertRow, alert, alerts, window_against
 from quarterdeck.monitoring.result import Aspect, Result, Verdict
 from quarterdeck.traffic.queries import requests_by_revision
@@ -261,7 +261,7 @@ def _alternatives(
     lines = [f"hold: leave version {desired.version} serving and watch the next window"]
     if desired.withheld is not None:
         lines = [f"try version {desired.version} once more by deploying it again: it is withheld, and does not serve"]
-    inputs = next((row for row in relevant if row.kind in (AlertKind.DRIFT, AlertKind.MISSING)), None)
+    inputs = next((row for row in relevant if row.kind in OF_INPUTS), None)
     if inputs is not None:
         lines.append(f"tell upstream: {place(inputs)} moved on {inputs.onset:%Y-%m-%d %H:%M} UTC")
     if relevant:

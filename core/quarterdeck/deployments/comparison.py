@@ -17,6 +17,7 @@ from quarterdeck.deployments.replaying import newest_outcome
 from quarterdeck.deployments.revision import Revision, find_revision
 from quarterdeck.events import Event
 from quarterdeck.monitoring.queries import ResultRow, newest_quality, window_against
+from quarterdeck.monitoring.result import moved
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.traffic.queries import latency_p95, traffic, unanswered
@@ -169,12 +170,8 @@ def _figure(value: float | None) -> str | None:
 def _drift(result: ResultRow | None) -> str | None:
     if result is None:
         return None
-    moved = [
-        str(score["column"])
-        for score in result.scores
-        if "drifted" in (score.get("verdict"), score.get("missing_verdict"))
-    ]
-    return f"{result.verdict}{': ' + ', '.join(moved) if moved else ''} (window to {_minute(result.window_end)})"
+    columns = [str(score["column"]) for score in result.scores if moved(score)]
+    return f"{result.verdict}{': ' + ', '.join(columns) if columns else ''} (window to {_minute(result.window_end)})"
 
 
 def _minute(moment: datetime) -> str:

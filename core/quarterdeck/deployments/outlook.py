@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from quarterdeck.monitoring.alert import AlertKind, Severity
+from quarterdeck.monitoring.alert import OF_INPUTS, AlertKind, Severity
 from quarterdeck.monitoring.queries import AlertRow, ResultRow
+from quarterdeck.monitoring.result import moved
 from quarterdeck.settings.monitoring import MonitorSettings
 from quarterdeck.workspace import Workspace
 
 Answer = Literal["yes", "no", "unknown"]
-_INPUT_KINDS = (AlertKind.DRIFT, AlertKind.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Evidence:
 
 def judge(evidence: Evidence) -> Outlook:
     """Answer whether going to the target would help; *unknown* whenever the measurements do not settle it."""
-    inputs = _worst(evidence.alerts, _INPUT_KINDS)
+    inputs = _worst(evidence.alerts, OF_INPUTS)
     quality = _worst(evidence.alerts, (AlertKind.QUALITY,)) or _worst(evidence.alerts, (AlertKind.ESTIMATE,))
     primary = next((alert for alert in (*evidence.alerts[:1], inputs, quality) if alert is not None), None)
     for outlook in (
@@ -63,12 +63,7 @@ def findings(workspace: Workspace, result: ResultRow | None, *, of_weight: bool)
     if result is None:
         return frozenset()
     floor = workspace.settings.monitors.get(result.monitor, _DEFAULTS).warning if of_weight else 0.0
-    return frozenset(
-        str(score["column"])
-        for score in result.scores
-        if (score.get("verdict") == "drifted" and score.get("severity", floor) >= floor)
-        or (score.get("missing_verdict") == "drifted" and score.get("missing_severity", floor) >= floor)
-    )
+    return frozenset(str(score["column"]) for score in result.scores if moved(score, floor))
 
 
 _DEFAULTS = MonitorSettings(deployment="any")
@@ -88,7 +83,7 @@ def _worst(alerts: Sequence[AlertRow], kinds: Sequence[AlertKind]) -> AlertRow |
 
 def _same_input(evidence: Evidence, inputs: AlertRow | None, primary: AlertRow | None) -> Outlook | None:
     # An alert of no consequence is judged too when it is the one that the plan was opened for.
-    alert = inputs or (primary if primary is not None and primary.kind in _INPUT_KINDS else None)
+    alert = inputs or (primary if primary is not None and primary.kind in OF_INPUTS else None)
     if alert is None or not set(alert.columns) & evidence.target_found:
         return None
     shared = [column for column in alert.columns if column in evidence.target_found]

@@ -25,6 +25,12 @@ class AlertKind(StrEnum):
     """The predictions are estimated to be worse than on the holdout: no labels have come yet."""
     PREDICTIONS = "predictions"
     """The distribution of the answers moved."""
+    UNSEEN = "unseen"
+    """Values out of the range, or of categories, that training saw."""
+
+
+OF_INPUTS = (AlertKind.DRIFT, AlertKind.MISSING, AlertKind.UNSEEN)
+"""About columns of what comes in."""
 
 
 class Severity(StrEnum):

@@ -43,11 +43,11 @@ def update_alerts(tx: Session, workspace: Workspace, monitor: Monitor, result: R
         if finding.is_certain:
             onsets.setdefault((finding.kind, finding.column), result.window_start)
     fresh = [f for f in findings if (f.kind, f.column) not in named and (f.kind, f.column) in onsets]
-    cause = _cause(tx, monitor, fresh[0].causes) if fresh else None
-    if cause is not None:
-        _weigh(tx, workspace, monitor, cause, fresh)
-        return
     for group in grouped(fresh):
+        cause = _cause(tx, monitor, group[0])
+        if cause is not None:
+            _weigh(tx, workspace, monitor, cause, group)
+            continue
         _open(tx, workspace, monitor, result, group, min(onsets[(f.kind, f.column)] for f in group))
 
 
@@ -134,9 +134,15 @@ def _since(tx: Session, monitor: Monitor, result: Result) -> datetime:
     return datetime.min.replace(tzinfo=UTC) if found is None else found
 
 
-def _cause(tx: Session, monitor: Monitor, kinds: Iterable[AlertKind]) -> Alert | None:
-    """The worst active alert of those kinds that somebody was told of."""
-    told = [one for one in active_alerts(tx, monitor, kinds) if one.severity is not Severity.INFORMATIONAL]
+def _cause(tx: Session, monitor: Monitor, finding: Finding) -> Alert | None:
+    """The worst active alert that explains a finding and that somebody was told of."""
+    active = active_alerts(tx, monitor, finding.causes)
+    told = [
+        one
+        for one in active
+        if one.severity is not Severity.INFORMATIONAL
+        and (finding.kind is not AlertKind.UNSEEN or finding.column in one.columns)
+    ]
     return max(told, key=lambda alert: alert.score, default=None)
 
 
@@ -193,6 +199,8 @@ def _absorb(tx: Session, workspace: Workspace, monitor: Monitor, cause: Alert) -
         return
     kinds = [kind for kind, causes in CONSEQUENCES.items() if cause.kind in causes]
     for alert in active_alerts(tx, monitor, kinds):
+        if alert.kind is AlertKind.UNSEEN and not set(alert.columns) <= set(cause.columns):
+            continue
         cause.evidence = {**cause.evidence, **alert.evidence}
         cause.onset = min(cause.onset, alert.onset)
         _escalate(tx, workspace, monitor, cause, alert.score)
@@ -255,9 +263,9 @@ def _follow(
 
 def _is_clean(alert: Alert, result: Result) -> bool:
     """Whether the window says that the alert's columns are quiet. Too little data says nothing."""
-    verdict = "missing_verdict" if alert.kind is AlertKind.MISSING else "verdict"
+    verdict = {AlertKind.MISSING: "missing_verdict", AlertKind.UNSEEN: "unseen_verdict"}.get(alert.kind, "verdict")
     name = "metric" if alert.kind in METRICS else "column"
-    verdicts = [row[verdict] for row in result.scores if row[name] in alert.columns]
+    verdicts = [row.get(verdict, "quiet") for row in result.scores if row[name] in alert.columns]
     return bool(verdicts) and all(found == "quiet" for found in verdicts)
 
 

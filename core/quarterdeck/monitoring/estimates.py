@@ -129,10 +129,7 @@ class Expectation:
             q=settings.significance,
             minimum_rows=settings.minimum_rows,
         )
-        return [
-            {**asdict(score), "slice": None, "severity": score.effect, "missing_severity": score.missing_effect}
-            for score in scores
-        ]
+        return [{**asdict(score), "slice": None, "severity": score.effect} for score in scores]
 
     def _as_columns(self, values: Any, shares: Any) -> list[Column]:
         if self.version.task is Task.REGRESSION:

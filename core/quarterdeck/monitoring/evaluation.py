@@ -26,7 +26,7 @@ from quarterdeck.monitoring.inputs import (
 )
 from quarterdeck.monitoring.monitor import Monitor, Span, find_monitor
 from quarterdeck.monitoring.quality import judge_quality
-from quarterdeck.monitoring.result import Aspect, Result, Verdict
+from quarterdeck.monitoring.result import VERDICTS, Aspect, Result, Verdict, moved
 from quarterdeck.monitoring.serving import Serving, what_serves
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import ModelVersion, find_version
@@ -334,7 +334,7 @@ _OF_METRIC = {"worse": Verdict.FOUND, "quiet": Verdict.QUIET, "inconclusive": Ve
 
 def _of_columns(scores: list[dict[str, Any]]) -> Verdict:
     """What the columns of a window say together."""
-    verdicts = {row["verdict"] for row in scores} | {row["missing_verdict"] for row in scores}
-    if "drifted" in verdicts:
+    if any(map(moved, scores)):
         return Verdict.FOUND
+    verdicts = {row[name] for row in scores for name in VERDICTS}
     return Verdict.INCONCLUSIVE if "inconclusive" in verdicts or not scores else Verdict.QUIET

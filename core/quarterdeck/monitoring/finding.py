@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from quarterdeck.monitoring.alert import AlertKind
+from quarterdeck.monitoring.alert import OF_INPUTS, AlertKind
 from quarterdeck.monitoring.result import Aspect, Result
 
 KINDS = {
-    Aspect.INPUTS: (AlertKind.DRIFT, AlertKind.MISSING),
+    Aspect.INPUTS: OF_INPUTS,
     Aspect.QUALITY: (AlertKind.QUALITY,),
     Aspect.ESTIMATE: (AlertKind.ESTIMATE,),
     Aspect.PREDICTIONS: (AlertKind.PREDICTIONS,),
@@ -17,8 +17,9 @@ KINDS = {
 METRICS = (AlertKind.QUALITY, AlertKind.ESTIMATE)
 """About a metric, and not about columns."""
 CONSEQUENCES = {
-    AlertKind.ESTIMATE: KINDS[Aspect.INPUTS],
-    AlertKind.PREDICTIONS: (*KINDS[Aspect.INPUTS], *METRICS),
+    AlertKind.UNSEEN: (AlertKind.DRIFT,),
+    AlertKind.ESTIMATE: OF_INPUTS,
+    AlertKind.PREDICTIONS: (*OF_INPUTS, *METRICS),
 }
 """What explains such a finding. While that has an alert somebody was told of, the finding weighs in there: one cause,
 one alert."""
@@ -48,7 +49,7 @@ class Finding:
         """The kinds of alerts that explain it: see CONSEQUENCES. So do inputs the errors of one slice, while the
         metric that somebody chose is no worse."""
         if self.kind is AlertKind.QUALITY and self.row.get("about") in ("slice", "errors"):
-            return KINDS[Aspect.INPUTS]
+            return OF_INPUTS
         return CONSEQUENCES.get(self.kind, ())
 
     @property
@@ -71,8 +72,13 @@ def findings_of(result: Result) -> list[Finding]:
     for row in result.scores:
         if row["verdict"] == "drifted":
             found.append(Finding(kind, row["column"], row["slice"], row["severity"], row))
-        if kind is AlertKind.DRIFT and row["missing_verdict"] == "drifted":
+        if kind is AlertKind.PREDICTIONS:
+            continue
+        if row["missing_verdict"] == "drifted":
             found.append(Finding(AlertKind.MISSING, row["column"], None, row["missing_severity"], row))
+        # Of a column that drifted the distance tells already.
+        if row["verdict"] != "drifted" and row.get("unseen_verdict") == "drifted":
+            found.append(Finding(AlertKind.UNSEEN, row["column"], None, row["unseen_severity"], row))
     return found
 
 
@@ -101,11 +107,18 @@ def summarise(findings: list[Finding], result: Result) -> str:
         return (
             f"{worst.column}{others}: {row['missing_current']:.0%} missing, {row['missing_reference']:.0%} in training"
         )
+    if worst.kind is AlertKind.UNSEEN:
+        return f"{worst.column}{others}: {row['unseen']:.1%} of values that training never saw{_named(row)}"
     unit = {"wasserstein_normed": " sigma", "share_moved": " of values moved"}.get(row["measure"], " Jensen-Shannon")
     place = f" in {worst.slice}" if worst.slice else ""
     if worst.kind is AlertKind.PREDICTIONS:
         place = f" in the answers of version {result.version}"
     return f"{worst.column}{others} moved{place}: {row['effect']:.2g}{unit}, {result.n_current:,} rows"
+
+
+def _named(row: dict[str, Any]) -> str:
+    new = (row.get("figures") or {}).get("new")
+    return f" ({', '.join(new)})" if new else ""
 
 
 def _of_quality(row: dict[str, Any], result: Result) -> str:

@@ -13,6 +13,7 @@ from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.registry.version import ModelVersion
 from quarterdeck.statistics.drift import Column, ColumnScore, PreparedColumn, Verdict, prepare, score_columns
+from quarterdeck.statistics.figures import figures
 from quarterdeck.statistics.localisation import localise
 from quarterdeck.statistics.preset import PresetFigure, preset_figure
 from quarterdeck.workspace import Workspace
@@ -103,25 +104,27 @@ def judge_inputs(monitor: Monitor, reference: Reference, current: dict[str, Colu
 
     - `slice`: `column=level` where one level carries the shift, else None;
     - `importance`: the column's share in the model's quality, an equal share where that is not known;
-    - `severity`: effect times importance; `missing_severity`: the same for the share of missing values;
+    - `severity`: effect times importance; `missing_severity` and `unseen_severity`: the same for these shares;
+    - `figures`: a `Figures`' fields, what people know from elsewhere; None where there is no value;
     - `preset`: a `PresetFigure`'s fields, what Evidently's preset says; None where there is no value. With
       `rule = "evidently"` that is the verdict.
     """
     settings = monitor.settings
     after = prepare([current[column.name] for column in reference.columns])
-    figures = {one.name: preset_figure(one, other) for one, other in zip(reference.prepared, after, strict=True)}
     scores = score_columns(
         reference.prepared,
         after,
         threshold=settings.threshold,
         q=settings.significance,
         minimum_rows=settings.minimum_rows,
+        unseen=settings.unseen,
     )
+    pairs = {one.name: (one, other) for one, other in zip(reference.prepared, after, strict=True)}
     known = reference.version.importances
     equal = 1 / max(len(reference.signature.features), 1)
     rows = []
     for score in scores:
-        figure = figures[score.column]
+        figure, told = preset_figure(*pairs[score.column]), figures(*pairs[score.column])
         if settings.rule == "evidently":
             score = replace(score, verdict=_of_preset(figure))
         importance = known.get(score.column, 0.0) if known else equal
@@ -129,10 +132,12 @@ def judge_inputs(monitor: Monitor, reference: Reference, current: dict[str, Colu
             {
                 **asdict(score),
                 "preset": None if figure is None else asdict(figure),
+                "figures": None if told is None else asdict(told),
                 "slice": _slice(monitor, reference, current, score) if score.verdict == "drifted" else None,
                 "importance": importance,
                 "severity": score.effect * importance,
                 "missing_severity": score.missing_effect * importance,
+                "unseen_severity": score.unseen * importance,
             }
         )
     return rows

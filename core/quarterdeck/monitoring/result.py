@@ -33,6 +33,18 @@ class Verdict(StrEnum):
     """Too little data to say: never the same as quiet."""
 
 
+VERDICTS = {"verdict": "severity", "missing_verdict": "missing_severity", "unseen_verdict": "unseen_severity"}
+"""What is said of a column, and how much each weighs: of its distribution, its missing values, and those never seen
+before. Of answers, and in what was judged by an older Quarterdeck, not all are there."""
+
+
+def moved(row: dict[str, Any], floor: float = 0.0) -> bool:
+    """Whether something was found in a column that weighs at least so much."""
+    return any(
+        row.get(verdict) == "drifted" and row.get(weight, floor) >= floor for verdict, weight in VERDICTS.items()
+    )
+
+
 class Result(Entity, table=True):
     """One window of one monitor, judged against one version."""
 

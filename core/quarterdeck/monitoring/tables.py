@@ -42,10 +42,8 @@ class ComparedTables:
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """The columns that moved, or whose share of missing values did."""
-        return tuple(
-            one.score.column for one in self.columns if "drifted" in (one.score.verdict, one.score.missing_verdict)
-        )
+        """The columns that moved, whose share of missing values did, or that hold too much that is new."""
+        return tuple(one.score.column for one in self.columns if one.score.moved)
 
 
 def compare_tables(reference: Path, current: Path, *, watched: Sequence[str] = ()) -> ComparedTables:

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from quarterdeck import events, freezing
 from quarterdeck.errors import BusyError, DiskError
 from quarterdeck.events import Event
-from quarterdeck.monitoring.alert import AlertKind, AlertState, Severity, find_alert
+from quarterdeck.monitoring.alert import OF_INPUTS, AlertKind, AlertState, Severity, find_alert
 from quarterdeck.pipelines import pausing
 from quarterdeck.pipelines.schedule import Schedule
 from quarterdeck.pipelines.submission import MANUAL
@@ -139,7 +139,7 @@ def _tell_of_disk(tx: Session, workspace: Workspace, event: Event) -> None:
 def _report(tx: Session, workspace: Workspace, event: Event) -> None:
     # The report costs seconds of a core: what tells nobody does not get one by itself.
     told = event.data.get("severity") in (Severity.PAGE, Severity.WARNING)
-    if told and event.data.get("kind") in (AlertKind.DRIFT, AlertKind.MISSING):
+    if told and event.data.get("kind") in OF_INPUTS:
         key = f"report:{event.subject}"
         payload = {"alert": _number(event)}
         queue.enqueue(tx, workspace, Work(JobKind.REPORT, key, event.subject, payload, terms_of(workspace)))

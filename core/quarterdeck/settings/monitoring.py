@@ -51,6 +51,8 @@ class MonitorSettings(Section):
     """The effect from which a significant shift is called drift."""
     significance: float = Field(default=0.05, gt=0, lt=1)
     """Bound on the Benjamini-Hochberg q value."""
+    unseen: float = Field(default=0.01, gt=0, le=1)
+    """The share of values out of the reference's range, or of categories new to it, from which that is a finding."""
     minimum_rows: int = Field(default=180, ge=2)
     """Below this many rows a window that shows no drift is inconclusive, not quiet."""
     persistence: tuple[int, int] = (2, 3)

@@ -10,10 +10,14 @@ from quarterdeck.statistics.column import Column, Kind, PreparedColumn, all_miss
 from quarterdeck.statistics.column import prepare as prepare_column
 from quarterdeck.statistics.comparison import Comparison, Measure, compare
 from quarterdeck.statistics.significance import benjamini_hochberg, two_shares_p
+from quarterdeck.statistics.unseen import share_unseen, unseen_p
 
 __all__ = ["Column", "ColumnScore", "PreparedColumn", "Verdict", "prepare", "score_columns", "score_pairs"]
 
 Verdict = Literal["drifted", "quiet", "inconclusive"]
+
+UNSEEN = 0.01
+"""The share of values that the reference does not know, from which that is a finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,8 @@ class ColumnScore:
     `effect` is in units of the measure: W1 in robust sigmas of the reference, Jensen-Shannon distance (nats),
     or the excess share of moved values where the reference has zero spread. `n_reference` and `n_current`
     count the rows with a usable value; the missing shares are of all rows, infinities among the missing.
-    `unseen` is the share of current rows with a value whose category the reference never saw (0.0 for numeric).
+    `unseen` is the share of current values that the reference does not know: of a category that it never saw, or
+    outside of its range.
 
     Verdicts: *drifted*: significant and the effect at or over the threshold, at any size; otherwise
     *inconclusive* where either side has fewer rows than the stated power needs; otherwise *quiet*.
@@ -42,8 +47,15 @@ class ColumnScore:
     missing_effect: float
     missing_q: float
     unseen: float
+    unseen_q: float
     verdict: Verdict
     missing_verdict: Verdict
+    unseen_verdict: Verdict
+
+    @property
+    def moved(self) -> bool:
+        """Whether any of the three was found."""
+        return "drifted" in (self.verdict, self.missing_verdict, self.unseen_verdict)
 
 
 def prepare(columns: Sequence[Column]) -> list[PreparedColumn]:
@@ -58,6 +70,7 @@ def score_columns(
     threshold: float = 0.1,
     q: float = 0.05,
     minimum_rows: int = 180,
+    unseen: float = UNSEEN,
     seed: int = 0,
 ) -> list[ColumnScore]:
     """Judge every reference column against the current frame; one score each, in the reference's order.
@@ -74,7 +87,9 @@ def score_columns(
         raise ValueError("Two columns of one frame have the same name; rename one of them.")
     rows = max((column.rows for column in found.values()), default=0)
     after = [found.get(column.name) or all_missing(column.name, column.kind, rows) for column in before]
-    return score_pairs(zip(before, after, strict=True), threshold=threshold, q=q, minimum_rows=minimum_rows, seed=seed)
+    return score_pairs(
+        zip(before, after, strict=True), threshold=threshold, q=q, minimum_rows=minimum_rows, unseen=unseen, seed=seed
+    )
 
 
 def score_pairs(
@@ -83,16 +98,18 @@ def score_pairs(
     threshold: float = 0.1,
     q: float = 0.05,
     minimum_rows: int = 180,
+    unseen: float = UNSEEN,
     seed: int = 0,
 ) -> list[ColumnScore]:
     """As `score_columns`, of columns that come one after the other: no two pairs need be in memory at once."""
     judged = [_judge(reference, current, threshold, seed) for reference, current in pairs]
     q_values = benjamini_hochberg([one.result.p_value for one in judged])
     missing_q = benjamini_hochberg([one.missing_p for one in judged])
-    limits = Limits(threshold, q, minimum_rows)
+    unseen_q = benjamini_hochberg([one.unseen_p for one in judged])
+    limits, of_unseen = Limits(threshold, q, minimum_rows), Limits(unseen, q, minimum_rows)
     return [
-        _score(one, float(q_value), float(q_missing), limits)
-        for one, q_value, q_missing in zip(judged, q_values, missing_q, strict=True)
+        _score(one, (float(q_value), float(q_missing), float(q_unseen)), limits, of_unseen)
+        for one, q_value, q_missing, q_unseen in zip(judged, q_values, missing_q, unseen_q, strict=True)
     ]
 
 
@@ -112,6 +129,7 @@ class _Judged:
     result: Comparison
     missing_p: float
     unseen: float
+    unseen_p: float
     reference: _Side
     current: _Side
 
@@ -122,7 +140,8 @@ def _judge(reference: PreparedColumn, current: PreparedColumn, threshold: float,
         reference.kind,
         compare(reference, current, threshold=threshold, seed=seed),
         two_shares_p(reference.missing, reference.rows, current.missing, current.rows),
-        _unseen(reference, current),
+        share_unseen(reference, current),
+        unseen_p(reference, current),
         *(_Side(side.rows, side.present, side.missing_share) for side in (reference, current)),
     )
 
@@ -142,8 +161,9 @@ class Limits:
         return "inconclusive" if rows < self.minimum_rows else "quiet"
 
 
-def _score(judged: _Judged, q_value: float, missing_q: float, limits: Limits) -> ColumnScore:
+def _score(judged: _Judged, q_values: tuple[float, float, float], limits: Limits, of_unseen: Limits) -> ColumnScore:
     reference, current, result = judged.reference, judged.current, judged.result
+    q_value, missing_q, unseen_q = q_values
     gap = abs(current.missing_share - reference.missing_share) if reference.rows and current.rows else 0.0
     return ColumnScore(
         column=judged.column,
@@ -159,17 +179,12 @@ def _score(judged: _Judged, q_value: float, missing_q: float, limits: Limits) ->
         missing_effect=gap,
         missing_q=missing_q,
         unseen=judged.unseen,
+        unseen_q=unseen_q,
         verdict=limits.verdict(result.effect, q_value, min(reference.present, current.present)),
         missing_verdict=limits.verdict(gap, missing_q, min(reference.rows, current.rows)),
+        unseen_verdict=of_unseen.verdict(judged.unseen, unseen_q, min(reference.present, current.present)),
     )
 
 
 def _prepared(column: Column | PreparedColumn) -> PreparedColumn:
     return column if isinstance(column, PreparedColumn) else prepare_column(column)
-
-
-def _unseen(reference: PreparedColumn, current: PreparedColumn) -> float:
-    if not current.counts:
-        return 0.0
-    new = sum(count for name, count in current.counts.items() if name not in reference.counts)
-    return new / current.present

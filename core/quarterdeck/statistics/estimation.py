@@ -28,6 +28,8 @@ CELLS = 2_000_000
 PSEUDO_ROWS = 0.5
 """The weight of a row of the other truth at both ends of the scores: no finite sample shows a share of 0 or 1."""
 LEAST_SCORE = 1e-9
+TRUTHS = 4
+"""Drawn for the window from each calibration that was learnt anew: that costs four times as much as they do."""
 NEWTON_STEPS, LONGEST_STEP, LAST_STEP = 25, 4.0, 1e-5
 RIDGE = 1e-3
 """In rows: what keeps the curve defined where one of its logarithms tells nothing."""
@@ -106,11 +108,11 @@ def estimate(
     """Estimate a metric of ESTIMATED on rows without labels.
 
     `probabilities` (n, classes) are the model's own, `predicted` (n,) the positions of the classes that it answered.
-    The metric weights each row by the calibrated share of each class that may be its truth. `draws` times the
-    calibration is learnt anew on resampled rows, and a truth drawn for every row. What is learnt fits its own rows too
-    well, and once more on each resample, so what the draws differ by is taken off the value (the basic bootstrap;
-    Davison and Hinkley 1997, 5.2). The band is the central `confidence` of that, and of the chance of the window's own
-    truths. All three are NaN where the metric is undefined.
+    The metric weights each row by the calibrated share of each class that may be its truth. `draws` times a truth is
+    drawn for every row, four times from each of the calibrations that are learnt anew on resampled rows. What is learnt
+    fits its own rows too well, and once more on each resample, so what the draws differ by is taken off the value (the
+    basic bootstrap; Davison and Hinkley 1997, 5.2). The band is the central `confidence` of that, and of the chance of
+    the window's own truths. All three are NaN where the metric is undefined.
 
     Raises:
         ValueError: no such metric, one that needs two classes, or rows that do not fit.
@@ -132,9 +134,10 @@ def estimate(
     fitted = float(figure(calibration.calibrated(given).reshape(1, -1))[0])
     rng = np.random.default_rng(seed)
     expected, drawn = [], []
-    for some in _batched(calibration.drawn(given, draws, rng), max(1, CELLS // (2 * rows * classes))):
-        expected.append(figure(np.stack([shares.ravel() for shares in some])))
-        drawn.append(figure(np.stack([_truths(shares, rng) for shares in some])))
+    learnt = calibration.drawn(given, -(-draws // TRUTHS), rng)
+    for some in _batched(learnt, max(1, CELLS // (2 * TRUTHS * rows * classes))):
+        expected.append(np.repeat(figure(np.stack([shares.ravel() for shares in some])), TRUTHS))
+        drawn.append(figure(np.stack([_truths(shares, rng) for shares in some for _ in range(TRUTHS)])))
     means, figures = np.concatenate(expected), np.concatenate(drawn)
     known = ~np.isnan(figures)
     if not known.any() or np.isnan(fitted):

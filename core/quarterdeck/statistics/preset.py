@@ -59,7 +59,7 @@ def preset_figure(reference: PreparedColumn, current: PreparedColumn) -> PresetF
     if not small:
         return _measured(reference.name, "jensenshannon", jensen_shannon(before, after))
     if before.size > 2:
-        return _tested(reference.name, "chisquare", _chi_squared_p(before, after))
+        return _tested(reference.name, "chisquare", chi_squared_p(before, after))
     return _tested(reference.name, "z", _z_p(before, after))
 
 
@@ -109,7 +109,7 @@ def _ks_p(reference: Floats, current: Floats) -> float:
     return float(ks_2samp(reference, current).pvalue)
 
 
-def _chi_squared_p(before: Counts, after: Counts) -> float:
+def chi_squared_p(before: Counts, after: Counts) -> float:
     """Pearson's test of the current counts against the reference's shares; 0.0 where a category is new."""
     expected = before * (after.sum() / before.sum())
     if (expected == 0).any():

@@ -1,0 +1,20 @@
+"""Values that training never saw are an alert of their own."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+NARROW = "kind IN ('drift', 'missing', 'quality', 'outage', 'estimate', 'predictions')"
+WIDE = "kind IN ('drift', 'missing', 'quality', 'outage', 'estimate', 'predictions', 'unseen')"
+
+
+def upgrade() -> None:
+    # As in 0003: a wider CHECK changes the text of the definition, and nothing else.
+    op.execute("PRAGMA writable_schema=ON")
+    change = sa.text("UPDATE sqlite_schema SET sql = replace(sql, :narrow, :wide) WHERE name = 'alert'")
+    op.get_bind().execute(change, {"narrow": NARROW, "wide": WIDE})
+    op.execute("PRAGMA writable_schema=RESET")
