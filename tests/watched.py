@@ -12,6 +12,8 @@ import pandas as pd
 
 from quarterdeck.deployments.deployment import ServedBy
 from quarterdeck.deployments.rollout import deploy
+from quarterdeck.monitoring.evaluation import evaluate
+from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.registry.holdout import Holdout, store_holdout
 from quarterdeck.registry.inspection import infer_signature
 from quarterdeck.registry.registration import Candidate, register
@@ -122,3 +124,8 @@ def close(workspace: Workspace, window: int) -> None:
 
 def label(workspace: Workspace, ids: list[str], truth: list[int]) -> None:
     add_labels(workspace, "d", [{"reference": i, "value": t} for i, t in zip(ids, truth, strict=True)])
+
+
+def judged_rows(workspace: Workspace) -> list[Result]:
+    """What `evaluate` says of the rows that came; whether enough came is another matter."""
+    return [result for result in evaluate(workspace, "m").results if result.aspect is not Aspect.TRAFFIC]

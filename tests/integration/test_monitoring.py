@@ -24,7 +24,7 @@ from quarterdeck.monitoring.silence import silence, unsilence
 from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock, FakeNotifier
-from tests.watched import HOUR, START, close, label, rows, send, serve, told, watch
+from tests.watched import HOUR, START, close, judged_rows, label, rows, send, serve, told, watch
 
 IMPORTANT = {"amount": 0.9, "age": 0.1, "channel": 0.0}
 
@@ -45,8 +45,7 @@ def test_traffic_like_the_training_data_is_quiet_and_opens_nothing(watched: Work
     for window in range(3):
         send(watched, rows(400, seed=10 + window), window)
     close(watched, 2)
-    done = evaluate(watched, "m")
-    assert [str(result.verdict) for result in done.results] == ["quiet"] * 3
+    assert [str(result.verdict) for result in judged_rows(watched)] == ["quiet"] * 3
     assert queries.alerts(watched, all=True) == []
 
 
@@ -75,7 +74,7 @@ def test_evidentlys_rule_counts_where_the_settings_say_so_and_its_figures_stand_
             serve(watched, rows(2000, seed=1), importances=IMPORTANT)
         send(watched, rows(60, seed=10 + len(verdicts)), len(verdicts))
         close(watched, len(verdicts))
-        (result,) = evaluate(watched, "m").results
+        (result,) = judged_rows(watched)
         verdicts[rule] = {row["column"]: (row["verdict"], row["preset"]["method"]) for row in result.scores}
         for row in result.scores:
             if rule == "evidently":
@@ -148,7 +147,7 @@ def test_requests_that_a_fallback_answered_count_among_the_inputs(watched: Works
         lacking["amount"] = np.nan
         send(watched, lacking, window, version=NO_VERSION)
     close(watched, 1)
-    assert {result.version for result in evaluate(watched, "m").results} == {1}
+    assert {result.version for result in judged_rows(watched)} == {1}
     (alert,) = queries.alerts(watched)
     assert (alert.kind, alert.columns, alert.version) == ("missing", ("amount",), 1)
 
@@ -156,7 +155,7 @@ def test_requests_that_a_fallback_answered_count_among_the_inputs(watched: Works
 def test_too_few_rows_are_inconclusive_and_never_quiet(watched: Workspace) -> None:
     send(watched, rows(20, seed=51), 0)
     close(watched, 0)
-    (result,) = evaluate(watched, "m").results
+    (result,) = judged_rows(watched)
     assert str(result.verdict) == "inconclusive"
 
 
@@ -166,7 +165,7 @@ def test_judging_again_judges_nothing_twice(watched: Workspace) -> None:
     close(watched, 1)
     evaluate(watched, "m")
     before = kinds_of_events(watched)
-    assert evaluate(watched, "m").results == []
+    assert judged_rows(watched) == []
     assert kinds_of_events(watched) == before
 
 
@@ -231,7 +230,7 @@ def test_worse_predictions_open_an_alert_on_the_metric(watched: Workspace) -> No
 def test_good_predictions_open_nothing(watched: Workspace) -> None:
     quality_windows(watched, good=True, windows=range(3))
     close(watched, 2)
-    verdicts = {str(r.verdict) for r in evaluate(watched, "m").results if str(r.aspect) == "quality"}
+    verdicts = {str(r.verdict) for r in judged_rows(watched) if str(r.aspect) == "quality"}
     assert verdicts == {"quiet"}
     assert queries.alerts(watched, all=True) == []
 
@@ -240,9 +239,9 @@ def test_quality_waits_for_enough_labels(watched: Workspace) -> None:
     ids = send(watched, rows(400, seed=300), 0, scores=[0.1] * 400)
     label(watched, ids[:200], [0, 1] * 100)
     close(watched, 0)
-    assert [str(r.aspect) for r in evaluate(watched, "m").results] == ["inputs"]
+    assert [str(r.aspect) for r in judged_rows(watched)] == ["inputs"]
     label(watched, ids[200:], [0, 1] * 100)
-    assert [str(r.aspect) for r in evaluate(watched, "m").results] == ["quality"]
+    assert [str(r.aspect) for r in judged_rows(watched)] == ["quality"]
 
 
 def test_a_quality_alert_ends_when_another_version_serves(watched: Workspace) -> None:
@@ -288,7 +287,7 @@ def test_an_all_missing_column_and_an_empty_category_are_judged_without_a_crash(
     frame["channel"] = pd.Series([None] * 400, dtype=object)
     send(watched, frame, 0)
     close(watched, 0)
-    (result,) = evaluate(watched, "m").results
+    (result,) = judged_rows(watched)
     assert str(result.verdict) == "found"
 
 
@@ -477,7 +476,7 @@ def test_a_handful_of_labels_never_pages(watched: Workspace) -> None:
         ids = send(watched, rows(8, seed=410 + window), window, scores=[0.9, 0.1] * 4)
         label(watched, ids, [0, 1] * 4)
     close(watched, 1)
-    verdicts = {str(r.verdict) for r in evaluate(watched, "m").results if str(r.aspect) == "quality"}
+    verdicts = {str(r.verdict) for r in judged_rows(watched) if str(r.aspect) == "quality"}
     assert verdicts == {"inconclusive"}
     assert queries.alerts(watched, all=True) == []
 
@@ -488,18 +487,17 @@ def test_a_clock_that_runs_ahead_closes_no_window_early(watched: Workspace) -> N
     clock.moment = START + 1.5 * HOUR
     send(watched, rows(400, seed=420), 0)
     send(watched, rows(1, seed=421), 24 * 365)
-    assert len(evaluate(watched, "m").results) == 1
+    assert len(judged_rows(watched)) == 1
     clock.moment = START + 2.5 * HOUR
     send(watched, rows(400, seed=422, shift=8), 1)
-    assert [str(r.verdict) for r in evaluate(watched, "m").results] == ["found"]
+    assert [str(r.verdict) for r in judged_rows(watched)] == ["found"]
 
 
 def test_predictions_of_a_version_that_is_not_known_here_do_not_stop_the_others(watched: Workspace) -> None:
     send(watched, rows(400, seed=430), 0)
     send(watched, rows(10, seed=431), 0, version=99)
     close(watched, 0)
-    done = evaluate(watched, "m")
-    assert {(r.version, str(r.verdict)) for r in done.results} == {(1, "quiet"), (99, "inconclusive")}
+    assert {(r.version, str(r.verdict)) for r in judged_rows(watched)} == {(1, "quiet"), (99, "inconclusive")}
 
 
 def test_a_watched_column_that_the_model_does_not_take_is_named(workspace: Workspace) -> None:

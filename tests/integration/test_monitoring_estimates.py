@@ -20,7 +20,7 @@ from quarterdeck.statistics.quality import metric
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.screens.monitors import describe
 from tests.fakes import FakeClock
-from tests.watched import HOUR, START, close, label, rows, send, serve, watch
+from tests.watched import HOUR, START, close, judged_rows, label, rows, send, serve, watch
 
 Floats = NDArray[np.float64]
 UNIMPORTANT = {"amount": 0.0, "age": 0.5, "channel": 0.5}
@@ -70,7 +70,7 @@ def test_quality_is_estimated_before_any_label_comes_and_holds_when_they_do(work
     baseline = judged(watched)["roc_auc"]
     ids, scores = send_scored(watched, 0, shift=2)
     close(watched, 0)
-    (estimate,) = of(evaluate(watched, "m").results, "estimate")
+    (estimate,) = of(judged_rows(watched), "estimate")
     (score,) = estimate.scores
     assert (score["metric"], score["how"], score["baseline"], score["verdict"]) == (
         "roc_auc",
@@ -80,7 +80,7 @@ def test_quality_is_estimated_before_any_label_comes_and_holds_when_they_do(work
     )
     assert (estimate.n_reference, estimate.n_current, estimate.n_labelled) == (3_000, 600, 0)
     label(watched, ids, truth(scores, 5).tolist())
-    (quality,) = of(evaluate(watched, "m").results, "quality")
+    (quality,) = of(judged_rows(watched), "quality")
     assert score["low"] <= quality.scores[0]["value"] <= score["high"]
     found = quality.scores[0]["reliability"]
     assert found["calibrated"]
@@ -133,7 +133,7 @@ def test_answers_that_moved_are_found_and_end_with_their_version(workspace: Work
         frame = rows(600, seed=90 + window)
         send(watched, frame, window, scores=np.clip(chances(frame) * 0.6 + 0.2, 0, 1))
     close(watched, 1)
-    predictions = of(evaluate(watched, "m").results, "predictions")
+    predictions = of(judged_rows(watched), "predictions")
     assert {row["column"]: row["verdict"] for row in predictions[0].scores}["probability of 1"] == "drifted"
     assert {alert.kind for alert in queries.alerts(watched)} & {"predictions", "estimate"}
     serve(watched, rows(2_000, seed=1), holdout=held, metrics={"roc_auc": 0.9})
@@ -150,7 +150,7 @@ def test_a_change_of_what_inputs_mean_leaves_the_estimate_blind_and_the_labels_s
         ids, scores = send_scored(watched, window)
         label(watched, ids, truth(1 - scores, window).tolist())
     close(watched, 1)
-    results = evaluate(watched, "m").results
+    results = judged_rows(watched)
     assert {str(one.verdict) for one in of(results, "estimate")} == {"quiet"}
     assert {str(one.verdict) for one in of(results, "quality")} == {"found"}
     (alert,) = queries.alerts(watched)
@@ -162,7 +162,7 @@ def test_without_a_holdout_nothing_is_estimated(workspace: Workspace) -> None:
     serve(watched, rows(2_000, seed=1), metrics={"roc_auc": 0.9})
     send_scored(watched, 0)
     close(watched, 0)
-    assert {str(result.aspect) for result in evaluate(watched, "m").results} == {"inputs"}
+    assert {str(result.aspect) for result in judged_rows(watched)} == {"inputs"}
 
 
 def test_past_weeks_are_compared_with_by_weekday_and_hour(workspace: Workspace) -> None:
@@ -181,7 +181,7 @@ def test_past_weeks_are_compared_with_by_weekday_and_hour(workspace: Workspace) 
             with watched.state.write("test") as tx:
                 for result in tx.exec(select(Result)).all():
                     tx.delete(result)
-        found = of(evaluate(watched, "m").results, "inputs")
+        found = of(judged_rows(watched), "inputs")
         assert [str(one.verdict) for one in found][2:4] == verdicts
         if reference == "calendar":
             assert [one.n_reference for one in found[:4]] == [0, 300, 600, 600]
@@ -194,7 +194,7 @@ def test_a_fixed_period_is_compared_with(workspace: Workspace) -> None:
     for window in range(4):
         send(watched, rows(400, seed=window, shift=9 if window < 3 else 0), window)
     close(watched, 3)
-    found = evaluate(watched, "m").results
+    found = judged_rows(watched)
     assert [str(one.verdict) for one in found] == ["quiet", "quiet", "quiet", "found"]
     assert {one.n_reference for one in found} == {800}
 
@@ -205,11 +205,11 @@ def test_windows_of_so_many_rows_are_judged_and_persist(workspace: Workspace) ->
     for window in range(3):
         send(watched, rows(250, seed=window, shift=9), window)
     close(watched, 5)
-    found = evaluate(watched, "m").results
+    found = judged_rows(watched)
     assert [one.n_current for one in found] == [300, 300]
     (alert,) = queries.alerts(watched)
     assert alert.columns == ("amount",)
-    assert evaluate(watched, "m").results == []
+    assert judged_rows(watched) == []
 
 
 def test_hours_that_are_not_watched_are_left_out(workspace: Workspace) -> None:
@@ -219,7 +219,7 @@ def test_hours_that_are_not_watched_are_left_out(workspace: Workspace) -> None:
         send(watched, rows(200, seed=hour, shift=0 if hour in (2, 3) else 30), hour)
     at(watched, START + timedelta(days=2))
     close(watched, 24)
-    (result,) = evaluate(watched, "m").results
+    (result,) = judged_rows(watched)
     assert (result.n_current, str(result.verdict)) == (400, "quiet")
 
 
@@ -237,7 +237,7 @@ def test_odd_windows_of_answers_are_defined(workspace: Workspace, shape: str) ->
         frame.loc[frame.index[0], "amount"] = 1e9
     send(watched, frame, 0, scores=scores)
     close(watched, 0)
-    results = evaluate(watched, "m").results
+    results = judged_rows(watched)
     # Of one row there is no ranking to estimate.
     assert {str(one.aspect) for one in results} == {"inputs", "predictions", *["estimate"] * (shape != "one row")}
     if shape == "one row":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 
-from quarterdeck_console.formatting import DASH, Page, day, number, state, text
+from quarterdeck_console.formatting import DASH, Page, day, duration, number, state, text
 from quarterdeck_console.screens.pane import MOVES, Pane, RollbackTarget, TextPage
 from quarterdeck_console.themes import ACCENT, BAD, GOOD, MUTED, WARN
 from quarterdeck_console.widgets.table import Column
@@ -140,6 +140,9 @@ def worst(row: ResultRow) -> Text:
     if row.aspect in METRICS:
         score = row.scores[0]
         return text(f"{score['metric']} {number(score['value']) or DASH}, {number(score['baseline']) or DASH} before")
+    if row.aspect == "traffic":
+        found = [one["column"] for one in row.scores if one["verdict"] == "drifted"]
+        return text(", ".join(found) or f"{row.n_current:,} came", BAD if found else "")
     score = max(row.scores, key=lambda one: (one["verdict"] == "drifted", one["effect"]))
     return text(f"{score['column']} {number(score['effect'])}", BAD if score["verdict"] == "drifted" else "")
 
@@ -162,6 +165,8 @@ def describe(row: ResultRow) -> Text:
         _errors(page, score)
         _reliability(page, score.get("reliability"))
         return page.text
+    if row.aspect == "traffic":
+        return _traffic(page, row)
     ranked = sorted(row.scores, key=lambda one: (one["verdict"] != "drifted", -one["effect"]))
     columns: dict[str, Callable[[dict[str, Any]], object]] = {
         "COLUMN": lambda one: one["column"],
@@ -185,6 +190,24 @@ def describe(row: ResultRow) -> Text:
     page.heading("Columns, the furthest first")
     page.table(columns, ([tell(one) for tell in columns.values()] for one in ranked))
     return page.text
+
+
+def _traffic(page: Page, row: ResultRow) -> Text:
+    """Whether what should come comes."""
+    page.heading("What comes, and how it was before")
+    names = ("SIGNAL", "VERDICT", "NOW", "USUAL")
+    page.table(names, ([one["column"], one["verdict"], *_signal(one)] for one in row.scores))
+    return page.text
+
+
+def _signal(score: dict[str, Any]) -> tuple[str, str]:
+    """A signal's figure and the usual one, in its own unit."""
+    form: Callable[[float], str] = number
+    if score["column"] in ("rejections", "errors"):
+        form = "{:.1%}".format
+    elif score["column"] != "volume":
+        form = duration
+    return form(score["value"]), DASH if score["usual"] is None else form(score["usual"])
 
 
 def _errors(page: Page, score: dict[str, Any]) -> None:

@@ -25,6 +25,8 @@ class AlertKind(StrEnum):
     """The predictions are estimated to be worse than on the holdout: no labels have come yet."""
     PREDICTIONS = "predictions"
     """The distribution of the answers moved."""
+    TRAFFIC = "traffic"
+    """Requests, labels or answers do not come as they used to, or the model is old."""
     UNSEEN = "unseen"
     """Values out of the range, or of categories, that training saw."""
 

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity
 from quarterdeck.monitoring.finding import CONSEQUENCES, KINDS, METRICS, Finding, findings_of, grouped, summarise
 from quarterdeck.monitoring.monitor import Monitor
-from quarterdeck.monitoring.result import Aspect, Result
+from quarterdeck.monitoring.result import OF_ALL_VERSIONS, SILENCE, Result
 from quarterdeck.settings.monitoring import MonitorSettings
 from quarterdeck.workspace import Workspace
 
@@ -112,7 +112,7 @@ def _persistent(tx: Session, monitor: Monitor, result: Result) -> dict[tuple[Ale
         col(Result.window_end) > _since(tx, monitor, result),
         col(Result.window_end) <= result.window_end,
     )
-    if result.aspect is not Aspect.INPUTS:
+    if result.aspect not in OF_ALL_VERSIONS:
         query = query.where(Result.version == result.version)
     windows: dict[tuple[AlertKind, str], set[datetime]] = {}
     for row in tx.exec(query):
@@ -218,7 +218,7 @@ def _ended_lately(
         Alert.slice == group[0].slice,
         col(Alert.resolved_at) > workspace.now() - REOPENED_WITHIN,
     )
-    if result.aspect is not Aspect.INPUTS:
+    if result.aspect not in OF_ALL_VERSIONS:
         query = query.where(Alert.version == result.version)
     columns = {finding.column for finding in group}
     ended = tx.exec(query.order_by(col(Alert.resolved_at).desc()))
@@ -247,7 +247,7 @@ def _follow(
         if not _is_clean(alert, result):
             return
         alert.clean_windows += 1
-        if alert.clean_windows >= monitor.settings.persistence[1]:
+        if alert.clean_windows >= monitor.settings.persistence[1] or alert.columns == [SILENCE]:
             _resolve(tx, workspace, alert, f"{alert.clean_windows} clean windows")
         tx.add(alert)
         return

@@ -7,31 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from sqlmodel import Session, col, select
 
 from quarterdeck.database import LAST_WRITE_PATIENCE_SECONDS
-from quarterdeck.errors import NotFoundError
 from quarterdeck.monitoring.alerting import resolve_for_other_versions, update_alerts
-from quarterdeck.monitoring.errors import Errors
-from quarterdeck.monitoring.estimates import Expectation
-from quarterdeck.monitoring.inputs import (
-    Reference,
-    judge_inputs,
-    load_reference,
-    reference_of,
-    watched_features,
-    window_columns,
-)
+from quarterdeck.monitoring.arrivals import judge_silence
+from quarterdeck.monitoring.judging import Judge
 from quarterdeck.monitoring.monitor import Monitor, Span, find_monitor
-from quarterdeck.monitoring.quality import judge_quality
-from quarterdeck.monitoring.result import VERDICTS, Aspect, Result, Verdict, moved
+from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.monitoring.serving import Serving, what_serves
-from quarterdeck.registry.signature import Signature
-from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.traffic.prediction import NO_VERSION
-from quarterdeck.traffic.window import WindowRows, first_events, label_coverage, read_window, watermark
+from quarterdeck.traffic.window import first_events, label_coverage
 from quarterdeck.workspace import Workspace
 
 Fence = Callable[[Session], None]
@@ -74,37 +61,31 @@ def evaluate(workspace: Workspace, name: str, *, fence: Fence = no_fence) -> Eva
     pass_ = _Pass(workspace, monitor, serving, fence)
     pass_.inputs()
     pass_.quality()
+    pass_.silence()
     return pass_.done
 
 
 class _Pass:
-    """One evaluation under way: references are loaded once for all of its windows."""
+    """One evaluation under way."""
 
     def __init__(self, workspace: Workspace, monitor: Monitor, serving: Serving, fence: Fence) -> None:
         self.workspace = workspace
         self.monitor = monitor
         self.serving = serving
         self.deployment = monitor.settings.deployment
+        self.judge = Judge(workspace, monitor, serving)
         self.fence = fence
         self.done = Evaluation(monitor.name)
-        self._versions: dict[int, ModelVersion | None] = {}
-        self._references: dict[tuple[int, Span | None], Reference | None] = {}
-        self._expectations: dict[int, Expectation | None] = {}
 
     def inputs(self) -> None:
-        newest = self._watermark()
+        newest = self.judge.watermark()
         window = self._newest_judged()
         events = partial(first_events, self.workspace, self.deployment)
         while newest is not None:
             window = self.monitor.next_window(window, events)
             if window is None or not self.monitor.is_closed(window, newest):
                 return
-            self._judge_inputs(window)
-
-    def _watermark(self) -> datetime | None:
-        # A clock that runs ahead somewhere must not close windows that are still filling.
-        newest = watermark(self.workspace, self.deployment)
-        return None if newest is None else min(newest, self.workspace.now())
+            self._judge_inputs(window, newest)
 
     def _newest_judged(self) -> Span | None:
         with self.workspace.state.read() as tx:
@@ -114,13 +95,8 @@ class _Pass:
             found = tx.exec(query.order_by(col(Result.window_end).desc()).limit(1)).first()
         return None if found is None else Span(*found)
 
-    def _read(self, span: Span, *, version: int | None = None) -> WindowRows:
-        """The predictions of a span that the monitor watches."""
-        rows = read_window(self.workspace, self.deployment, span.start, span.end, version=version)
-        return rows.at(self.monitor.takes)
-
-    def _judge_inputs(self, window: Span) -> None:
-        rows = self._read(window)
+    def _judge_inputs(self, window: Span, newest: datetime) -> None:
+        rows = self.judge.read(window)
         if not rows.n:
             return  # There is traffic, and all of it in hours that are not watched.
         # What a constant or a rule answered was sent to the version that serves, and tells of what comes in.
@@ -128,24 +104,44 @@ class _Pass:
         versions = [self.serving.version if version == NO_VERSION else version for version in rows.versions]
         rows = replace(rows, versions=versions)
         served = [version for version, _ in Counter(rows.versions).most_common()]
-        results = [self._inputs_of(version, window, rows.of_version(version), served=True) for version in served]
-        results += [
-            self._inputs_of(version, window, rows, served=False) for version in self._earlier_versions(set(served))
-        ]
-        answers = [one for version in served for one in self._answers_of(version, window, answered.of_version(version))]
+        judge, beside = self.judge, self._earlier_versions(set(served))
+        # The version with the most rows speaks for the window: alerts on inputs are about what comes in.
+        results = [judge.inputs_of(version, window, rows.of_version(version), served=True) for version in served]
+        speaking = results[:1]
+        results += [judge.inputs_of(version, window, rows, served=False) for version in beside]
+        for version in served:
+            answers = judge.answers_of(version, window, answered.of_version(version))
+            results += answers
+            speaking += answers if version == self.serving.version else []
+        traffic = judge.traffic_of(window, rows.n, newest)
+        self._store([*results, traffic], [*speaking, traffic])
+
+    def _store(self, results: list[Result], speaking: list[Result]) -> None:
+        """Write down what was judged together, and what those that speak for the window do to the alerts."""
         with self.workspace.state.write(f"monitor {self.monitor.name}", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
             self.fence(tx)
             if self._is_judged(tx, results[0]):
                 return
-            tx.add_all([*results, *answers])
+            tx.add_all(results)
             tx.flush()
             resolve_for_other_versions(tx, self.workspace, self.monitor, self.serving.version)
-            # The version with the most rows speaks for the window: alerts on inputs are about what comes in.
-            update_alerts(tx, self.workspace, self.monitor, results[0])
-            for result in answers:
-                if result.version == self.serving.version:
-                    update_alerts(tx, self.workspace, self.monitor, result)
-        self.done.results += [*results, *answers]
+            for result in speaking:
+                update_alerts(tx, self.workspace, self.monitor, result)
+        self.done.results += results
+
+    def silence(self) -> None:
+        """Where traffic came as it happened, and comes no more, that is one long window without a row."""
+        newest = self.judge.watermark()
+        with self.workspace.state.read() as tx:
+            mine = select(Result).where(Result.monitor == self.monitor.name, Result.aspect == Aspect.INPUTS)
+            judged = tx.exec(mine.order_by(col(Result.window_end).desc()).limit(1)).first()
+        if newest is None or judged is None:
+            return
+        row = judge_silence(self.monitor, newest, self.workspace.now(), judged)
+        if row is None:
+            return
+        result = self.judge.result_of_traffic(Span(newest, self.workspace.now()), 0, [row])
+        self._store([result], [result])
 
     def _is_judged(self, tx: Session, result: Result) -> bool:
         """Whether somebody else judged that window meanwhile."""
@@ -157,96 +153,6 @@ class _Pass:
         )
         return tx.exec(query).first() is not None
 
-    def _inputs_of(self, version: int, window: Span, rows: WindowRows, *, served: bool) -> Result:
-        reference = self._reference(version, window)
-        scores = []
-        if reference is not None:
-            scores = judge_inputs(self.monitor, reference, window_columns(reference.signature, rows.inputs))
-        return Result(
-            monitor=self.monitor.name,
-            deployment=self.deployment,
-            aspect=Aspect.INPUTS,
-            version=version,
-            served=served,
-            window_start=window.start,
-            window_end=window.end,
-            n_reference=max((c.rows for c in reference.prepared), default=0) if reference else 0,
-            n_current=rows.n,
-            verdict=_of_columns(scores),
-            scores=scores,
-            evaluated_at=self.workspace.now(),
-        )
-
-    def _answers_of(self, version: int, window: Span, rows: WindowRows) -> list[Result]:
-        """What can be said of a version's answers before their labels come."""
-        expectation = self._expectation(version)
-        if expectation is None:
-            return []
-        estimate = expectation.quality(self.monitor, rows)
-        moved = expectation.answers(self.monitor, rows)
-        for row in moved:
-            # What an estimate knows of the consequence is worth more than the distance.
-            row["severity"] = row["effect"] if estimate is None else max(estimate["loss"], 0.0)
-        common: dict[str, Any] = {
-            "monitor": self.monitor.name,
-            "deployment": self.deployment,
-            "version": version,
-            "served": True,
-            "window_start": window.start,
-            "window_end": window.end,
-            "n_reference": expectation.rows,
-            "n_current": rows.n,
-            "evaluated_at": self.workspace.now(),
-        }
-        found = []
-        if estimate is not None:
-            found.append(
-                Result(aspect=Aspect.ESTIMATE, verdict=_OF_METRIC[estimate["verdict"]], scores=[estimate], **common)
-            )
-        if moved:
-            found.append(Result(aspect=Aspect.PREDICTIONS, verdict=_of_columns(moved), scores=moved, **common))
-        return found
-
-    def _expectation(self, version: int) -> Expectation | None:
-        if version not in self._expectations:
-            known = self._version(version)
-            expectation = None if known is None else Expectation(self.workspace, self.monitor, known)
-            self._expectations[version] = expectation
-        return self._expectations[version]
-
-    def _reference(self, version: int, window: Span) -> Reference | None:
-        # Of past weeks it is another one for each window; else it is the same for all.
-        place = (version, window if self.monitor.settings.reference == "calendar" else None)
-        if place not in self._references:
-            known = self._version(version)
-            self._references = {kept: found for kept, found in self._references.items() if kept[1] in (None, window)}
-            self._references[place] = None if known is None else self._load(known, window)
-        return self._references[place]
-
-    def _load(self, version: ModelVersion, window: Span) -> Reference | None:
-        monitor = self.monitor.settings
-        omitted = self.workspace.settings.deployment(monitor.deployment).omit
-        if monitor.reference == "training":
-            return load_reference(self.workspace, version, monitor.columns, omitted=omitted)
-        spans = self.monitor.past_weeks(window)
-        if monitor.reference_period is not None:
-            spans = [Span(*monitor.reference_period)]
-        features = watched_features(version, monitor.columns, omitted)
-        # All versions of a deployment take the same features in the same order.
-        rows = [row for span in spans for row in self._read(span).inputs]
-        columns = window_columns(Signature.from_dict(version.signature), rows)
-        return reference_of(version, [columns[feature.name] for feature in features])
-
-    def _version(self, number: int) -> ModelVersion | None:
-        """None for a version that an outside system named and that is not registered here."""
-        if number not in self._versions:
-            with self.workspace.state.read() as tx:
-                try:
-                    self._versions[number] = find_version(tx, self.serving.model, number)
-                except NotFoundError:
-                    self._versions[number] = None
-        return self._versions[number]
-
     def _earlier_versions(self, served: set[int]) -> list[int]:
         with self.workspace.state.read() as tx:
             query = select(Result.version).where(Result.monitor == self.monitor.name, col(Result.served).is_(True))
@@ -255,13 +161,16 @@ class _Pass:
 
     def quality(self) -> None:
         for result in self._windows_without_quality():
-            if self._coverage(result) >= self.monitor.settings.label_coverage:
-                self._judge_quality(result)
+            if self._coverage(result) < self.monitor.settings.label_coverage:
+                continue
+            judged = self.judge.quality_of(result)
+            if judged is not None:
+                self._store([judged], [judged] if judged.version == self.serving.version else [])
 
     def _coverage(self, result: Result) -> float:
         """The share of a window's predictions that have a label."""
         if self.monitor.settings.hours is not None:
-            rows = self._read(Span(result.window_start, result.window_end), version=result.version)
+            rows = self.judge.read(Span(result.window_start, result.window_end), version=result.version)
             return rows.labelled / max(rows.n, 1)
         n, labelled = label_coverage(
             self.workspace, self.deployment, result.window_start, result.window_end, version=result.version
@@ -276,65 +185,3 @@ class _Pass:
             judged = tx.exec(mine.where(Result.aspect == Aspect.QUALITY).order_by(newest).limit(QUALITY_WINDOWS)).all()
         known = {(row.window_start, row.version) for row in judged}
         return [row for row in reversed(inputs) if (row.window_start, row.version) not in known]
-
-    def _errors(self, inputs: Result, rows: WindowRows) -> Errors | None:
-        """What the errors of a window say, and those of the windows in which a finding has to persist."""
-        expectation = self._expectation(inputs.version)
-        if expectation is None or expectation.errors is None:
-            return None
-        with self.workspace.state.read() as tx:
-            query = select(Result.window_start).where(
-                Result.monitor == self.monitor.name,
-                Result.aspect == Aspect.INPUTS,
-                Result.version == inputs.version,
-                col(Result.served).is_(True),
-                col(Result.window_start) <= inputs.window_start,
-            )
-            newest = query.order_by(col(Result.window_start).desc()).limit(self.monitor.settings.persistence[1])
-            first = min(tx.exec(newest).all())
-        stream = rows
-        if first < inputs.window_start:
-            stream = self._read(Span(first, inputs.window_end), version=inputs.version)
-        return expectation.errors.judge(rows, stream)
-
-    def _judge_quality(self, inputs: Result) -> None:
-        rows = self._read(Span(inputs.window_start, inputs.window_end), version=inputs.version)
-        version = self._version(inputs.version)
-        if version is None:
-            return
-        row = judge_quality(self.monitor, version, rows, self._errors(inputs, rows))
-        result = Result(
-            monitor=self.monitor.name,
-            deployment=self.deployment,
-            aspect=Aspect.QUALITY,
-            version=inputs.version,
-            served=True,
-            window_start=inputs.window_start,
-            window_end=inputs.window_end,
-            n_reference=0,
-            n_current=rows.n,
-            n_labelled=rows.labelled,
-            verdict=_OF_METRIC[row["verdict"]],
-            scores=[row],
-            evaluated_at=self.workspace.now(),
-        )
-        with self.workspace.state.write(f"monitor {self.monitor.name}", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
-            self.fence(tx)
-            if self._is_judged(tx, result):
-                return
-            tx.add(result)
-            tx.flush()
-            if inputs.version == self.serving.version:
-                update_alerts(tx, self.workspace, self.monitor, result)
-        self.done.results.append(result)
-
-
-_OF_METRIC = {"worse": Verdict.FOUND, "quiet": Verdict.QUIET, "inconclusive": Verdict.INCONCLUSIVE}
-
-
-def _of_columns(scores: list[dict[str, Any]]) -> Verdict:
-    """What the columns of a window say together."""
-    if any(map(moved, scores)):
-        return Verdict.FOUND
-    verdicts = {row[name] for row in scores for name in VERDICTS}
-    return Verdict.INCONCLUSIVE if "inconclusive" in verdicts or not scores else Verdict.QUIET

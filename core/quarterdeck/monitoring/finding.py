@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from quarterdeck.monitoring.alert import OF_INPUTS, AlertKind
-from quarterdeck.monitoring.result import Aspect, Result
+from quarterdeck.monitoring.result import SILENCE, Aspect, Result
 
 KINDS = {
     Aspect.INPUTS: OF_INPUTS,
     Aspect.QUALITY: (AlertKind.QUALITY,),
     Aspect.ESTIMATE: (AlertKind.ESTIMATE,),
     Aspect.PREDICTIONS: (AlertKind.PREDICTIONS,),
+    Aspect.TRAFFIC: (AlertKind.TRAFFIC,),
 }
 METRICS = (AlertKind.QUALITY, AlertKind.ESTIMATE)
 """About a metric, and not about columns."""
@@ -39,7 +40,7 @@ class Finding:
 
     kind: AlertKind
     column: str
-    """The column; the metric's name for quality, realised or estimated."""
+    """The column; the metric's name for quality, realised or estimated; the signal for traffic."""
     slice: str | None
     score: float
     row: dict[str, Any]
@@ -54,8 +55,10 @@ class Finding:
 
     @property
     def is_certain(self) -> bool:
-        """A metric that is worse, and errors of which a detector says that they rose: there is no need to wait for more
-        windows."""
+        """There is no need to wait for more windows: silence is one long window, and of a metric that is worse a
+        detector says that the errors rose."""
+        if self.kind is AlertKind.TRAFFIC:
+            return self.column == SILENCE
         return self.row.get("about") == "metric" and self.row.get("change") is not None
 
 
@@ -71,8 +74,8 @@ def findings_of(result: Result) -> list[Finding]:
     found = []
     for row in result.scores:
         if row["verdict"] == "drifted":
-            found.append(Finding(kind, row["column"], row["slice"], row["severity"], row))
-        if kind is AlertKind.PREDICTIONS:
+            found.append(Finding(kind, row["column"], row.get("slice"), row["severity"], row))
+        if kind is not AlertKind.DRIFT:
             continue
         if row["missing_verdict"] == "drifted":
             found.append(Finding(AlertKind.MISSING, row["column"], None, row["missing_severity"], row))
@@ -96,6 +99,8 @@ def summarise(findings: list[Finding], result: Result) -> str:
     row = worst.row
     if worst.kind is AlertKind.QUALITY:
         return _of_quality(row, result)
+    if worst.kind is AlertKind.TRAFFIC:
+        return "; ".join(_of_traffic(finding.row, result) for finding in findings)
     if worst.kind is AlertKind.ESTIMATE:
         return (
             f"{row['metric']} of version {result.version} is estimated at {row['value']:.3f} "
@@ -114,6 +119,29 @@ def summarise(findings: list[Finding], result: Result) -> str:
     if worst.kind is AlertKind.PREDICTIONS:
         place = f" in the answers of version {result.version}"
     return f"{worst.column}{others} moved{place}: {row['effect']:.2g}{unit}, {result.n_current:,} rows"
+
+
+def _of_traffic(row: dict[str, Any], result: Result) -> str:
+    value, usual = row["value"], row["usual"]
+    match row["column"]:
+        case "volume":
+            return f"{value:,} predictions came, usually {usual:,.0f}"
+        case "labels":
+            return f"labels are {_long(value)} late, at most {_long(usual)} so far"
+        case "age":
+            return f"version {result.version} is {_long(value)} old, more than {_long(usual)}"
+        case "silence":
+            return f"nothing has come for {_long(value)}, since {result.window_start:%Y-%m-%d %H:%M} UTC"
+        case name:
+            return f"{name}: {value:.1%} of {row['requests']:,} requests, usually {usual:.1%}"
+
+
+def _long(seconds: float) -> str:
+    """In whole days, hours or minutes, two of them at most."""
+    minutes = round(seconds / 60)
+    days, hours, minutes = minutes // 1440, minutes % 1440 // 60, minutes % 60
+    parts = [f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if count]
+    return " ".join(parts[:2]) or "less than a minute"
 
 
 def _named(row: dict[str, Any]) -> str:

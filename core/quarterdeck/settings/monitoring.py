@@ -65,6 +65,14 @@ class MonitorSettings(Section):
     """Features whose levels are judged on their own, too: of a number its quarters, of a text at most 20 levels."""
     label_coverage: float = Field(default=0.6, gt=0, le=1)
     """A window's quality is judged once this share of its predictions has labels."""
+    volume: float = Field(default=2.0, gt=1)
+    """How many times more or fewer predictions than usual are a finding, where that is no chance."""
+    rejections: float = Field(default=0.05, gt=0, le=1)
+    """By how much the share of requests that are rejected, or fail, must have grown to be a finding."""
+    silence: Duration | None = None
+    """How long nothing may come where traffic came as it happened; as long as a window when not given."""
+    oldest: Duration | None = None
+    """How old the version that answers may be; any age when not given."""
     warning: float = Field(default=0.02, ge=0)
     """Severity score from which an alert is a warning; below it is informational and tells nobody."""
     page: float = Field(default=0.1, ge=0)

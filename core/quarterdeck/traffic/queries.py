@@ -167,6 +167,17 @@ def unanswered(workspace: Workspace, deployment: str, revision: int) -> dict[str
     return {row["reason"]: row["n"] for row in rows}
 
 
+def unanswered_between(workspace: Workspace, deployment: str, start: datetime, end: datetime) -> dict[str, int]:
+    """How many requests got an error at start <= t < end, by reason."""
+    sql = """
+        SELECT reason, sum(count) AS n FROM unanswered
+        WHERE deployment = :deployment AND at >= :start AND at < :end GROUP BY reason ORDER BY reason
+    """
+    with workspace.traffic.read() as tx:
+        rows = rows_as_dicts(tx.connection(), sql, deployment=deployment, start=timestamp(start), end=timestamp(end))
+    return {row["reason"]: row["n"] for row in rows}
+
+
 def latency_p95(
     workspace: Workspace, deployment: str, revision: int, *, since: datetime, until: datetime | None
 ) -> float | None:

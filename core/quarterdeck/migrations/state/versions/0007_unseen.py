@@ -1,4 +1,4 @@
-"""Values that training never saw are an alert of their own."""
+"""Values that training never saw, and traffic that does not come as it used to, are alerts of their own."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,13 +8,24 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-NARROW = "kind IN ('drift', 'missing', 'quality', 'outage', 'estimate', 'predictions')"
-WIDE = "kind IN ('drift', 'missing', 'quality', 'outage', 'estimate', 'predictions', 'unseen')"
+WIDER = (
+    (
+        "monitor_result",
+        "aspect IN ('inputs', 'quality', 'estimate', 'predictions')",
+        "aspect IN ('inputs', 'quality', 'estimate', 'predictions', 'traffic')",
+    ),
+    (
+        "alert",
+        "kind IN ('drift', 'missing', 'quality', 'outage', 'estimate', 'predictions')",
+        "kind IN ('drift', 'missing', 'quality', 'outage', 'estimate', 'predictions', 'traffic', 'unseen')",
+    ),
+)
 
 
 def upgrade() -> None:
     # As in 0003: a wider CHECK changes the text of the definition, and nothing else.
     op.execute("PRAGMA writable_schema=ON")
-    change = sa.text("UPDATE sqlite_schema SET sql = replace(sql, :narrow, :wide) WHERE name = 'alert'")
-    op.get_bind().execute(change, {"narrow": NARROW, "wide": WIDE})
+    for table, narrow, wide in WIDER:
+        change = sa.text("UPDATE sqlite_schema SET sql = replace(sql, :narrow, :wide) WHERE name = :table")
+        op.get_bind().execute(change, {"table": table, "narrow": narrow, "wide": wide})
     op.execute("PRAGMA writable_schema=RESET")

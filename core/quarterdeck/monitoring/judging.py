@@ -1,0 +1,210 @@
+"""What is said of one window: each aspect of it as a result, by what was loaded once for many windows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import col, select
+
+from quarterdeck.errors import NotFoundError
+from quarterdeck.monitoring.arrivals import arrived_in, judge_arrivals, past_results
+from quarterdeck.monitoring.errors import Errors
+from quarterdeck.monitoring.estimates import Expectation
+from quarterdeck.monitoring.inputs import (
+    Reference,
+    judge_inputs,
+    load_reference,
+    reference_of,
+    watched_features,
+    window_columns,
+)
+from quarterdeck.monitoring.monitor import Monitor, Span
+from quarterdeck.monitoring.quality import judge_quality
+from quarterdeck.monitoring.result import VERDICTS, Aspect, Result, Verdict, moved
+from quarterdeck.monitoring.serving import Serving
+from quarterdeck.registry.signature import Signature
+from quarterdeck.registry.version import ModelVersion, find_version
+from quarterdeck.traffic.window import WindowRows, read_window, watermark
+from quarterdeck.workspace import Workspace
+
+
+class Judge:
+    """Judges the windows of one monitor. References and holdouts are loaded once."""
+
+    def __init__(self, workspace: Workspace, monitor: Monitor, serving: Serving) -> None:
+        self.workspace = workspace
+        self.monitor = monitor
+        self.serving = serving
+        self.deployment = monitor.settings.deployment
+        self._versions: dict[int, ModelVersion | None] = {}
+        self._references: dict[tuple[int, Span | None], Reference | None] = {}
+        self._expectations: dict[int, Expectation | None] = {}
+
+    def watermark(self) -> datetime | None:
+        """The newest event time that has arrived; None without traffic."""
+        # A clock that runs ahead somewhere must not close windows that are still filling.
+        newest = watermark(self.workspace, self.deployment)
+        return None if newest is None else min(newest, self.workspace.now())
+
+    def read(self, span: Span, *, version: int | None = None) -> WindowRows:
+        """The predictions of a span that the monitor watches."""
+        rows = read_window(self.workspace, self.deployment, span.start, span.end, version=version)
+        return rows.at(self.monitor.takes)
+
+    def inputs_of(self, version: int, window: Span, rows: WindowRows, *, served: bool) -> Result:
+        """What came in, against the reference of a version that served the window or is judged beside."""
+        reference = self._reference(version, window)
+        scores = []
+        if reference is not None:
+            scores = judge_inputs(self.monitor, reference, window_columns(reference.signature, rows.inputs))
+        n = max((column.rows for column in reference.prepared), default=0) if reference else 0
+        verdict = _of_columns(scores)
+        return self._result(Aspect.INPUTS, version, window, rows.n, verdict, scores, n_reference=n, served=served)
+
+    def answers_of(self, version: int, window: Span, rows: WindowRows) -> list[Result]:
+        """What can be said of a version's answers before their labels come."""
+        expectation = self._expectation(version)
+        if expectation is None:
+            return []
+        estimate = expectation.quality(self.monitor, rows)
+        answers = expectation.answers(self.monitor, rows)
+        for row in answers:
+            # What an estimate knows of the consequence is worth more than the distance.
+            row["severity"] = row["effect"] if estimate is None else max(estimate["loss"], 0.0)
+        found, n = [], expectation.rows
+        if estimate is not None:
+            verdict = _OF_METRIC[estimate["verdict"]]
+            found.append(self._result(Aspect.ESTIMATE, version, window, rows.n, verdict, [estimate], n_reference=n))
+        if answers:
+            verdict = _of_columns(answers)
+            found.append(self._result(Aspect.PREDICTIONS, version, window, rows.n, verdict, answers, n_reference=n))
+        return found
+
+    def _expectation(self, version: int) -> Expectation | None:
+        if version not in self._expectations:
+            known = self.version(version)
+            expectation = None if known is None else Expectation(self.workspace, self.monitor, known)
+            self._expectations[version] = expectation
+        return self._expectations[version]
+
+    def _reference(self, version: int, window: Span) -> Reference | None:
+        # Of past weeks it is another one for each window; else it is the same for all.
+        place = (version, window if self.monitor.settings.reference == "calendar" else None)
+        if place not in self._references:
+            known = self.version(version)
+            self._references = {kept: found for kept, found in self._references.items() if kept[1] in (None, window)}
+            self._references[place] = None if known is None else self._load(known, window)
+        return self._references[place]
+
+    def _load(self, version: ModelVersion, window: Span) -> Reference | None:
+        monitor = self.monitor.settings
+        omitted = self.workspace.settings.deployment(monitor.deployment).omit
+        if monitor.reference == "training":
+            return load_reference(self.workspace, version, monitor.columns, omitted=omitted)
+        spans = self.monitor.past_weeks(window)
+        if monitor.reference_period is not None:
+            spans = [Span(*monitor.reference_period)]
+        features = watched_features(version, monitor.columns, omitted)
+        # All versions of a deployment take the same features in the same order.
+        rows = [row for span in spans for row in self.read(span).inputs]
+        columns = window_columns(Signature.from_dict(version.signature), rows)
+        return reference_of(version, [columns[feature.name] for feature in features])
+
+    def version(self, number: int) -> ModelVersion | None:
+        """None for a version that an outside system named and that is not registered here."""
+        if number not in self._versions:
+            with self.workspace.state.read() as tx:
+                try:
+                    self._versions[number] = find_version(tx, self.serving.model, number)
+                except NotFoundError:
+                    self._versions[number] = None
+        return self._versions[number]
+
+    def traffic_of(self, window: Span, n: int, newest: datetime) -> Result:
+        """Whether what should come comes. `newest` is the watermark."""
+        version = self.version(self.serving.version)
+        since = None if version is None else version.created_at
+        arrived = arrived_in(self.workspace, self.monitor, window, n, newest, since)
+        past = past_results(self.workspace, self.monitor, window)
+        return self.result_of_traffic(window, n, judge_arrivals(self.monitor, window, arrived, past))
+
+    def result_of_traffic(self, window: Span, n: int, rows: list[dict[str, Any]]) -> Result:
+        verdicts = {row["verdict"] for row in rows}
+        verdict = Verdict.QUIET if "quiet" in verdicts else Verdict.INCONCLUSIVE
+        if "drifted" in verdicts:
+            verdict = Verdict.FOUND
+        return self._result(Aspect.TRAFFIC, self.serving.version, window, n, verdict, rows)
+
+    def quality_of(self, inputs: Result) -> Result | None:
+        """The quality of the window and version of a judged result; None for a version that is not registered here."""
+        version, window = self.version(inputs.version), Span(inputs.window_start, inputs.window_end)
+        if version is None:
+            return None
+        rows = self.read(window, version=inputs.version)
+        row = judge_quality(self.monitor, version, rows, self._errors(inputs, rows))
+        newest = self.watermark()
+        if newest is not None:
+            row["lag"] = (newest - window.end).total_seconds()
+        verdict = _OF_METRIC[row["verdict"]]
+        result = self._result(Aspect.QUALITY, inputs.version, window, rows.n, verdict, [row])
+        result.n_labelled = rows.labelled
+        return result
+
+    def _errors(self, inputs: Result, rows: WindowRows) -> Errors | None:
+        """What the errors of a window say, and those of the windows in which a finding has to persist."""
+        expectation = self._expectation(inputs.version)
+        if expectation is None or expectation.errors is None:
+            return None
+        with self.workspace.state.read() as tx:
+            query = select(Result.window_start).where(
+                Result.monitor == self.monitor.name,
+                Result.aspect == Aspect.INPUTS,
+                Result.version == inputs.version,
+                col(Result.served).is_(True),
+                col(Result.window_start) <= inputs.window_start,
+            )
+            newest = query.order_by(col(Result.window_start).desc()).limit(self.monitor.settings.persistence[1])
+            first = min(tx.exec(newest).all())
+        stream = rows
+        if first < inputs.window_start:
+            stream = self.read(Span(first, inputs.window_end), version=inputs.version)
+        return expectation.errors.judge(rows, stream)
+
+    def _result(
+        self,
+        aspect: Aspect,
+        version: int,
+        window: Span,
+        n: int,
+        verdict: Verdict,
+        scores: list[dict[str, Any]],
+        *,
+        n_reference: int = 0,
+        served: bool = True,
+    ) -> Result:
+        return Result(
+            monitor=self.monitor.name,
+            deployment=self.deployment,
+            aspect=aspect,
+            version=version,
+            served=served,
+            window_start=window.start,
+            window_end=window.end,
+            n_reference=n_reference,
+            n_current=n,
+            verdict=verdict,
+            scores=scores,
+            evaluated_at=self.workspace.now(),
+        )
+
+
+_OF_METRIC = {"worse": Verdict.FOUND, "quiet": Verdict.QUIET, "inconclusive": Verdict.INCONCLUSIVE}
+
+
+def _of_columns(scores: list[dict[str, Any]]) -> Verdict:
+    """What the columns of a window say together."""
+    if any(map(moved, scores)):
+        return Verdict.FOUND
+    verdicts = {row[name] for row in scores for name in VERDICTS}
+    return Verdict.INCONCLUSIVE if "inconclusive" in verdicts or not scores else Verdict.QUIET
