@@ -98,7 +98,7 @@ def test_a_rise_of_rejections_is_a_finding_as_large_as_the_rise(watched: Workspa
     (alert,) = of_traffic(watched)
     assert alert.columns == ("rejections",)
     assert (alert.severity, round(alert.score, 2)) == ("page", 0.24)
-    assert alert.summary.startswith("rejections: 24.9% of 402 requests, usually ")
+    assert alert.summary.startswith("rejections: 25.0% of 400 requests, usually 1.0%")
     assert signal(watched, "errors")["verdict"] == "quiet"
 
 
