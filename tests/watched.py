@@ -127,5 +127,7 @@ def label(workspace: Workspace, ids: list[str], truth: list[int]) -> None:
 
 
 def judged_rows(workspace: Workspace) -> list[Result]:
-    """What `evaluate` says of the rows that came; whether enough came is another matter."""
-    return [result for result in evaluate(workspace, "m").results if result.aspect is not Aspect.TRAFFIC]
+    """What `evaluate` says of columns and answers; whether enough came, and what columns show together, aside."""
+    return [
+        result for result in evaluate(workspace, "m").results if result.aspect not in (Aspect.TRAFFIC, Aspect.ACROSS)
+    ]

@@ -21,6 +21,8 @@ STRIP = {"quiet": ("●", GOOD), "found": ("✖", BAD), "inconclusive": ("▲", 
 UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "JS", "share_moved": "moved"}
 METRICS = ("quality", "estimate")
 """Aspects whose windows have one figure, and not one for each column."""
+SIGNALS = ("traffic", "across")
+"""Aspects whose windows have a row for each signal."""
 HOW = {"cbpe": "from the probabilities alone (CBPE)", "dle": "by a model of the losses (DLE)"}
 BLIND = (
     "It cannot see that inputs mean something else now (concept drift), nor judge regions that the holdout never saw."
@@ -140,7 +142,7 @@ def worst(row: ResultRow) -> Text:
     if row.aspect in METRICS:
         score = row.scores[0]
         return text(f"{score['metric']} {number(score['value']) or DASH}, {number(score['baseline']) or DASH} before")
-    if row.aspect == "traffic":
+    if row.aspect in SIGNALS:
         found = [one["column"] for one in row.scores if one["verdict"] == "drifted"]
         return text(", ".join(found) or f"{row.n_current:,} came", BAD if found else "")
     score = max(row.scores, key=lambda one: (one["verdict"] == "drifted", one["effect"]))
@@ -167,6 +169,8 @@ def describe(row: ResultRow) -> Text:
         return page.text
     if row.aspect == "traffic":
         return _traffic(page, row)
+    if row.aspect == "across":
+        return _across(page, row)
     ranked = sorted(row.scores, key=lambda one: (one["verdict"] != "drifted", -one["effect"]))
     columns: dict[str, Callable[[dict[str, Any]], object]] = {
         "COLUMN": lambda one: one["column"],
@@ -189,6 +193,17 @@ def describe(row: ResultRow) -> Text:
         columns["IN"] = lambda one: one["slice"] or ""
     page.heading("Columns, the furthest first")
     page.table(columns, ([tell(one) for tell in columns.values()] for one in ranked))
+    return page.text
+
+
+def _across(page: Page, row: ResultRow) -> Text:
+    """What the columns show together."""
+    apart, away = row.scores
+    interval = f"AUC {number(apart['auc'])} ({number(apart['low'])} to {number(apart['high'])})"
+    page.heading("All columns that did not move by themselves, together")
+    page.field("told apart", f"{apart['verdict']}: {interval}").field("most by", ", ".join(apart["columns"]))
+    distance = f"{number(away['current'])}, {number(away['reference'])} in the reference"
+    page.field("off the plane", f"{away['verdict']}: {distance} ({number(away['effect'])} sigma)")
     return page.text
 
 

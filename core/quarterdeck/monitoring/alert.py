@@ -25,6 +25,8 @@ class AlertKind(StrEnum):
     """The predictions are estimated to be worse than on the holdout: no labels have come yet."""
     PREDICTIONS = "predictions"
     """The distribution of the answers moved."""
+    ACROSS = "across"
+    """The columns moved together, though none of them does by itself."""
     TRAFFIC = "traffic"
     """Requests, labels or answers do not come as they used to, or the model is old."""
     UNSEEN = "unseen"

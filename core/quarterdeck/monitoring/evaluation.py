@@ -107,8 +107,8 @@ class _Pass:
         judge, beside = self.judge, self._earlier_versions(set(served))
         # The version with the most rows speaks for the window: alerts on inputs are about what comes in.
         results = [judge.inputs_of(version, window, rows.of_version(version), served=True) for version in served]
-        speaking = results[:1]
-        results += [judge.inputs_of(version, window, rows, served=False) for version in beside]
+        speaking = [results[0], *judge.across_of(window, rows.of_version(served[0]), results[0])]
+        results += speaking[1:] + [judge.inputs_of(version, window, rows, served=False) for version in beside]
         for version in served:
             answers = judge.answers_of(version, window, answered.of_version(version))
             results += answers

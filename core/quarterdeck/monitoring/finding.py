@@ -13,14 +13,16 @@ KINDS = {
     Aspect.QUALITY: (AlertKind.QUALITY,),
     Aspect.ESTIMATE: (AlertKind.ESTIMATE,),
     Aspect.PREDICTIONS: (AlertKind.PREDICTIONS,),
+    Aspect.ACROSS: (AlertKind.ACROSS,),
     Aspect.TRAFFIC: (AlertKind.TRAFFIC,),
 }
 METRICS = (AlertKind.QUALITY, AlertKind.ESTIMATE)
 """About a metric, and not about columns."""
 CONSEQUENCES = {
     AlertKind.UNSEEN: (AlertKind.DRIFT,),
-    AlertKind.ESTIMATE: OF_INPUTS,
-    AlertKind.PREDICTIONS: (*OF_INPUTS, *METRICS),
+    AlertKind.ACROSS: OF_INPUTS,
+    AlertKind.ESTIMATE: (*OF_INPUTS, AlertKind.ACROSS),
+    AlertKind.PREDICTIONS: (*OF_INPUTS, AlertKind.ACROSS, *METRICS),
 }
 """What explains such a finding. While that has an alert somebody was told of, the finding weighs in there: one cause,
 one alert."""
@@ -99,6 +101,8 @@ def summarise(findings: list[Finding], result: Result) -> str:
     row = worst.row
     if worst.kind is AlertKind.QUALITY:
         return _of_quality(row, result)
+    if worst.kind is AlertKind.ACROSS:
+        return _of_columns_together(row, result)
     if worst.kind is AlertKind.TRAFFIC:
         return "; ".join(_of_traffic(finding.row, result) for finding in findings)
     if worst.kind is AlertKind.ESTIMATE:
@@ -119,6 +123,15 @@ def summarise(findings: list[Finding], result: Result) -> str:
     if worst.kind is AlertKind.PREDICTIONS:
         place = f" in the answers of version {result.version}"
     return f"{worst.column}{others} moved{place}: {row['effect']:.2g}{unit}, {result.n_current:,} rows"
+
+
+def _of_columns_together(row: dict[str, Any], result: Result) -> str:
+    shown = f"no column moved by itself, most tell {', '.join(row['columns'])}; {result.n_current:,} rows"
+    if row["column"] == "classifier":
+        return (
+            f"a classifier tells the rows from the reference's, AUC {row['auc']:.2f} (from {row['low']:.2f}): {shown}"
+        )
+    return f"rows lie {row['current']:.2f} from the plane of the reference, {row['reference']:.2f} before: {shown}"
 
 
 def _of_traffic(row: dict[str, Any], result: Result) -> str:

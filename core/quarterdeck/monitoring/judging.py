@@ -8,6 +8,7 @@ from typing import Any
 from sqlmodel import col, select
 
 from quarterdeck.errors import NotFoundError
+from quarterdeck.monitoring.across import judge_across
 from quarterdeck.monitoring.arrivals import arrived_in, judge_arrivals, past_results
 from quarterdeck.monitoring.errors import Errors
 from quarterdeck.monitoring.estimates import Expectation
@@ -61,6 +62,17 @@ class Judge:
         n = max((column.rows for column in reference.prepared), default=0) if reference else 0
         verdict = _of_columns(scores)
         return self._result(Aspect.INPUTS, version, window, rows.n, verdict, scores, n_reference=n, served=served)
+
+    def across_of(self, window: Span, rows: WindowRows, inputs: Result) -> list[Result]:
+        """The columns together, beyond what `inputs` says of each; nothing where nothing can be compared."""
+        reference = self._reference(inputs.version, window)
+        if reference is None:
+            return []
+        found = judge_across(self.monitor, reference, window_columns(reference.signature, rows.inputs), inputs.scores)
+        if not found:
+            return []
+        verdict, n = _of_signals(found), inputs.n_reference
+        return [self._result(Aspect.ACROSS, inputs.version, window, rows.n, verdict, found, n_reference=n)]
 
     def answers_of(self, version: int, window: Span, rows: WindowRows) -> list[Result]:
         """What can be said of a version's answers before their labels come."""
@@ -130,11 +142,7 @@ class Judge:
         return self.result_of_traffic(window, n, judge_arrivals(self.monitor, window, arrived, past))
 
     def result_of_traffic(self, window: Span, n: int, rows: list[dict[str, Any]]) -> Result:
-        verdicts = {row["verdict"] for row in rows}
-        verdict = Verdict.QUIET if "quiet" in verdicts else Verdict.INCONCLUSIVE
-        if "drifted" in verdicts:
-            verdict = Verdict.FOUND
-        return self._result(Aspect.TRAFFIC, self.serving.version, window, n, verdict, rows)
+        return self._result(Aspect.TRAFFIC, self.serving.version, window, n, _of_signals(rows), rows)
 
     def quality_of(self, inputs: Result) -> Result | None:
         """The quality of the window and version of a judged result; None for a version that is not registered here."""
@@ -200,6 +208,14 @@ class Judge:
 
 
 _OF_METRIC = {"worse": Verdict.FOUND, "quiet": Verdict.QUIET, "inconclusive": Verdict.INCONCLUSIVE}
+
+
+def _of_signals(rows: list[dict[str, Any]]) -> Verdict:
+    """What signals say together: one that can be told is enough to be quiet."""
+    verdicts = {row["verdict"] for row in rows}
+    if "drifted" in verdicts:
+        return Verdict.FOUND
+    return Verdict.QUIET if "quiet" in verdicts else Verdict.INCONCLUSIVE
 
 
 def _of_columns(scores: list[dict[str, Any]]) -> Verdict:

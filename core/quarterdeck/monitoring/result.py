@@ -23,6 +23,8 @@ class Aspect(StrEnum):
     """The same without labels: what the version's own holdout lets expect of its predictions."""
     PREDICTIONS = "predictions"
     """The answers of the window against those to the holdout."""
+    ACROSS = "across"
+    """The columns of the window together, beyond what each of them shows."""
     TRAFFIC = "traffic"
     """Whether what should come comes: requests, labels, answers."""
 
@@ -35,7 +37,7 @@ class Verdict(StrEnum):
     """Too little data to say: never the same as quiet."""
 
 
-OF_ALL_VERSIONS = (Aspect.INPUTS, Aspect.TRAFFIC)
+OF_ALL_VERSIONS = (Aspect.INPUTS, Aspect.ACROSS, Aspect.TRAFFIC)
 """About what comes in: the same whatever version answers."""
 SILENCE = "silence"
 """The signal of traffic that came and comes no more."""
@@ -76,7 +78,7 @@ class Result(Entity, table=True):
     n_labelled: int = 0
     verdict: Verdict = Field(sa_column=choice_column("verdict", Verdict))
     scores: list[dict[str, Any]] = Field(sa_column=json_column())
-    """For inputs and predictions a `ColumnScore` with its slice and severity for each column; for traffic a row for
-    each signal (`monitoring.arrivals`); for quality and estimate one row: metric, baseline, low, value, high, loss,
-    severity (`monitoring.quality`)."""
+    """For inputs and predictions a `ColumnScore` with its slice and severity for each column; for traffic and across
+    a row for each signal (`monitoring.arrivals`, `monitoring.across`); for quality and estimate one row: metric,
+    baseline, low, value, high, loss, severity (`monitoring.quality`)."""
     evaluated_at: datetime = Field(sa_column=time_column(required=True))

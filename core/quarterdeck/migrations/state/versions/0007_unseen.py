@@ -1,4 +1,4 @@
-"""Values that training never saw, and traffic that does not come as it used to, are alerts of their own."""
+"""Values that training never saw, columns together, and traffic that does not come as before: alerts of their own."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,12 +12,12 @@ WIDER = (
     (
         "monitor_result",
         "aspect IN ('inputs', 'quality', 'estimate', 'predictions')",
-        "aspect IN ('inputs', 'quality', 'estimate', 'predictions', 'traffic')",
+        "aspect IN ('inputs', 'quality', 'estimate', 'predictions', 'across', 'traffic')",
     ),
     (
         "alert",
         "kind IN ('drift', 'missing', 'quality', 'outage', 'estimate', 'predictions')",
-        "kind IN ('drift', 'missing', 'quality', 'outage', 'estimate', 'predictions', 'traffic', 'unseen')",
+        "kind IN ('drift', 'missing', 'quality', 'outage', 'estimate', 'predictions', 'across', 'traffic', 'unseen')",
     ),
 )
 
