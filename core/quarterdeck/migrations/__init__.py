@@ -23,8 +23,8 @@ class Schema:
         return self.revisions[-1]
 
 
-STATE = Schema("state", ("0001", "0002", "0003", "0004", "0005"))
-TRAFFIC = Schema("traffic", ("0001", "0002", "0003"))
+STATE = Schema("state", ("0001", "0002", "0003", "0004", "0005", "0006"))
+TRAFFIC = Schema("traffic", ("0001", "0002", "0003", "0004"))
 
 
 def present_revision(path: Path) -> str | None:

@@ -25,6 +25,8 @@ class AlertKind(StrEnum):
     """The predictions are estimated to be worse than on the holdout: no labels have come yet."""
     PREDICTIONS = "predictions"
     """The distribution of the answers moved."""
+    SLO = "slo"
+    """An objective's error budget burns too fast."""
 
 
 class Severity(StrEnum):
@@ -60,7 +62,7 @@ class Alert(Entity, table=True):
     kind: AlertKind = Field(sa_column=choice_column("kind", AlertKind))
     columns: list[str] = Field(sa_column=json_column())
     """The columns it is about, worst first; the metric's name for quality, realised or estimated; none for an
-    outage."""
+    outage; the objective whose budget burns."""
     slice: str | None = None
     """The slice that carries the shift: `channel=app`."""
     severity: Severity = Field(sa_column=choice_column("severity", Severity))

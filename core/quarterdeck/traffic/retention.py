@@ -15,9 +15,11 @@ from quarterdeck.database import rows_as_dicts, timestamp
 from quarterdeck.traffic import batches, segments
 from quarterdeck.traffic.batches import Batches
 from quarterdeck.traffic.files import megabytes, sync_folder
+from quarterdeck.traffic.prediction import minute_of
 from quarterdeck.workspace import Workspace
 
-_COUNTS = ("unanswered", "unrecorded")
+_BY_THE_MINUTE = {"answered": "deployment, at, within_us", "unanswered": "deployment, at, revision, reason"}
+"""Tables of counts, and their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,20 @@ def _remove_expired(workspace: Workspace, pace: Batches, horizon: str) -> Remove
     for name in names:
         where = "deployment = :name AND received_at < :horizon"
         predictions += _delete(pace, "prediction", where, name=name, horizon=horizon)
-    for table in _COUNTS:
-        _delete(pace, table, "at < :horizon", horizon=horizon)
+    _delete(pace, "unrecorded", "at < :horizon", horizon=horizon)
+    _remove_counts(workspace, pace, horizon)
     return Removed(predictions, _delete(pace, "label", "received_at < :horizon", horizon=horizon))
+
+
+def _remove_counts(workspace: Workspace, pace: Batches, horizon: str) -> None:
+    """Remove what was counted before, and belongs to the period of no objective."""
+    for table, key in _BY_THE_MINUTE.items():
+        with workspace.traffic.read() as tx:
+            names = batches.deployments(tx, table)
+        for name in names:
+            slo = workspace.settings.deployment(name).slo
+            needed = horizon if slo is None else min(horizon, minute_of(workspace.now() - slo.period))
+            _delete(pace, table, "deployment = :name AND at < :horizon", key=key, name=name, horizon=needed)
 
 
 def _remove_oldest(workspace: Workspace, pace: Batches) -> Removed:
@@ -134,9 +147,11 @@ def _first_arrival(tx: Session) -> str | None:
     return min([*times, row["first"]] if row["first"] else times, default=None)
 
 
-def _delete(pace: Batches, table: str, where: str, *, once: bool = False, **values: str | int) -> int:
+def _delete(
+    pace: Batches, table: str, where: str, *, key: str = "rowid", once: bool = False, **values: str | int
+) -> int:
     """Delete the rows for which `where` holds, some in each transaction; how many they were."""
-    sql = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {where} LIMIT :batch)"
+    sql = f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {where} LIMIT :batch)"
     total = 0
     while True:
         with pace.write() as tx:
