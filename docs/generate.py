@@ -154,7 +154,7 @@ def _keys(section: str, model: type[BaseModel], prefix: str = "") -> Iterator[Se
         yield Setting(section, prefix + key, TYPES[annotation], default, meaning)
         if annotation in WITHIN:
             below_it, name = WITHIN[annotation]
-            yield from _keys(section, below_it, prefix=f"{key}.{name}")
+            yield from _keys(section, below_it, prefix=f"{prefix}{key}.{name}")
 
 
 def _text_of(node: ast.stmt | None) -> str | None:

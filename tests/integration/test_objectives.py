@@ -109,8 +109,8 @@ def test_a_burst_of_errors_pages_within_minutes_and_says_what_since_when_and_unt
     assert (alert.deployment, alert.version, alert.monitor) == ("d", 1, "d")
     assert began - MINUTE < alert.onset <= began + MINUTE
     assert alert.summary == (
-        "availability burns its budget at 16x over 1h and 167x over 5m, since 2026-01-15 13:01 UTC: 98.36% over 1h, "
-        "99.9% wanted; 59% of the budget is left, spent in 3h at this pace"
+        "availability burns its budget at 16x over 1h and 167x over 5m, since 2026-01-15 13:01 UTC: 98.36% of requests "
+        "over 1h, 99.9% wanted; 59% of the budget is left, spent in 3h at this pace"
     )
     assert told(available) == [("opened", "page")]
     assert alert.evidence["availability"]["bad"] == 100
@@ -242,7 +242,7 @@ def test_late_answers_spend_the_budget_of_latency_alone(workspace: Workspace) ->
     pass_time(wanted, 10 * MINUTE, good=100, latency_us=50_001)
     (alert,) = alerts(wanted)
     assert (alert.columns, alert.severity) == (("latency",), "page")
-    assert "% within 50ms over 1h, 99% wanted" in alert.summary
+    assert "% of answers within 50ms over 1h, 99% wanted" in alert.summary
     availability, latency = standings(wanted)
     assert (availability.bad, latency.bad, latency.total) == (0, 1_000, 25_000)
     # What was counted is there for another threshold too.
@@ -301,20 +301,20 @@ def test_nothing_is_written_while_nothing_changes(available: Workspace) -> None:
     assert (version(), alerts(available)) == (before, known)
 
 
-def judged(workspace: Workspace, verdicts: str, *, aspect: Aspect = Aspect.QUALITY) -> None:
-    """Windows of a day, oldest first: `.` held, `X` was worse, `?` could not be judged. The labels take two days."""
+def judged(workspace: Workspace, verdicts: str, *, length: timedelta = DAY, aspect: Aspect = Aspect.QUALITY) -> None:
+    """Windows of a monitor, oldest first: `.` held, `X` was worse, `?` could not be judged. Labels take two days."""
     first = datetime(2026, 1, 5, tzinfo=workspace.now().tzinfo)
     meaning = {".": Verdict.QUIET, "X": Verdict.FOUND, "?": Verdict.INCONCLUSIVE}
     with workspace.state.write("test") as tx:
-        for day, verdict in enumerate(verdicts):
+        for number, verdict in enumerate(verdicts):
             result = Result(
                 monitor="m",
                 deployment="d",
                 aspect=aspect,
                 version=1,
                 served=True,
-                window_start=first + day * DAY,
-                window_end=first + (day + 1) * DAY,
+                window_start=first + number * length,
+                window_end=first + (number + 1) * length,
                 n_reference=0,
                 n_current=400,
                 verdict=meaning[verdict],
@@ -322,7 +322,7 @@ def judged(workspace: Workspace, verdicts: str, *, aspect: Aspect = Aspect.QUALI
                 evaluated_at=workspace.now(),
             )
             tx.add(result)
-    clock_of(workspace).moment = first + (len(verdicts) + 2) * DAY
+    clock_of(workspace).moment = first + len(verdicts) * length + 2 * DAY
 
 
 @pytest.mark.parametrize(
@@ -345,6 +345,25 @@ def test_windows_that_were_worse_spend_the_budget_of_quality(
     assert [alert.severity for alert in alerts(wanted)] == severities
     row = standing(wanted)
     assert (row.bad, row.total) == (verdicts.count("X"), 20 - verdicts.count("?"))
+
+
+def test_the_budget_of_quality_looks_back_over_three_windows_however_long_they_are(workspace: Workspace) -> None:
+    wanted = wanting(workspace, monitor=True, quality=0.9)
+    judged(wanted, "....X.X", length=4 * DAY)
+    watch_budgets(wanted)
+    (alert,) = alerts(wanted)
+    assert alert.summary == (
+        "quality burns its budget at 6.7x over 12d and 10x over 6h, since 2026-01-21 00:00 UTC: 33.3% of windows over "
+        "12d, 90% wanted; the budget is spent 2.9 times over"
+    )
+    assert [(one.long, one.short) for one in standing(wanted).burns] == [("12d", "6h")]
+
+
+def test_a_burst_of_worse_windows_warns_and_pages_nobody(workspace: Workspace) -> None:
+    wanted = wanting(workspace, monitor=True, quality=0.9)
+    judged(wanted, "." * 100 + "X" * 20, length=HOUR)
+    watch_budgets(wanted)
+    assert [alert.severity for alert in alerts(wanted)] == ["warning"]
 
 
 def test_while_a_monitor_tells_of_worse_predictions_their_budget_does_not_tell_it_again(workspace: Workspace) -> None:

@@ -45,7 +45,7 @@ def _objectives(rows: list[ObjectiveRow]) -> str:
                 wording.measured(row.budget) if row.total else None,
                 f"{row.period}, {row.total:,} {row.unit}",
                 wording.remaining(row.budget, row.unit),
-                "  ".join(f"{wording.times(one.long_burn)} {one.long}" for one in row.burns if row.total),
+                ", ".join(f"{one.long} {wording.times(one.long_burn)}" for one in row.burns if row.total),
                 row.standing + (f", alert/{row.alert}" if row.alert else ""),
             )
             for row in rows
@@ -58,7 +58,7 @@ def _burns(rows: list[ObjectiveRow]) -> str:
     from quarterdeck.monitoring import wording
 
     return table(
-        ("objective", "windows", "burn", "now", "limit", "errors", "opens"),
+        ("objective", "windows", "burn", "now", "limit", "errors", "needed", "opens"),
         [
             (
                 row.objective,
@@ -66,8 +66,9 @@ def _burns(rows: list[ObjectiveRow]) -> str:
                 wording.times(one.long_burn),
                 wording.times(one.short_burn),
                 f"{one.rate:g}x",
-                one.errors,
-                f"{'a page' if one.severity == 'page' else 'a warning'} from {row.minimum_errors} errors on",
+                f"{one.errors:,}",
+                row.minimum_errors,
+                one.severity,
             )
             for row in rows
             for one in row.burns

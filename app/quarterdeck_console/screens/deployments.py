@@ -206,13 +206,15 @@ def _objectives(page: Page, workspace: Workspace, name: str) -> None:
     found = standings(workspace, name)
     page.heading(f"Objectives over {found[0].period}")
     for row in found:
-        wanted = wording.target(row.target) + (f" within {row.within}" if row.within else "")
+        wanted = wording.target(row.target) + (f" ({row.within})" if row.within else "")
         line = state(row.standing).append(" " * (10 - len(row.standing)))
-        line.append(f"{wording.measured(row.budget)} of {wanted}" if row.total else f"{wanted} wanted")
-        page.field(row.objective, line)
         if row.total:
+            line.append(f"{wording.measured(row.budget)} of {wanted}".ljust(24))
             left = wording.remaining(row.budget, row.unit)
-            page.field("  budget", left if row.left < 0 else f"{left} left", BAD if row.left < 0 else "")
+            line.append(left if row.left < 0 else f"{left} left", BAD if row.left < 0 else "")
+        else:
+            line.append(f"{wanted} wanted")
+        page.field(row.objective, line)
 
 
 def _alerts(page: Page, workspace: Workspace, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,6 +18,7 @@ from quarterdeck.traffic import outcomes
 from quarterdeck.traffic.outcomes import Outcomes
 
 MICROSECOND = timedelta(microseconds=1)
+LEAST_WINDOWS = 3
 BAD_WINDOWS = 2
 """A window is judged by hundreds of rows. Two that were worse are no accident, and one is left to its monitor."""
 
@@ -96,14 +97,30 @@ class Measuring:
 
     def burns(self, *, whole: bool = False) -> list[Burn]:
         """How the budget burns by each of its rates; `whole` as in `burn`."""
+        return [burn(rule, self.objective.target, self.over, whole=whole) for rule in self._rules()]
+
+    def _rules(self) -> Sequence[BurnRate]:
+        """The burn rates. For quality only the slowest: windows are few, and what is quick is for their monitor.
+
+        Its long window reaches back over the newest three that were judged, however long they are.
+        """
         rules = self.objective.settings.burn_rates
-        return [burn(rule, self.objective.target, self.over, whole=whole) for rule in rules]
+        if self.objective.kind is not Kind.QUALITY:
+            return rules
+        slowest = min(rules, key=lambda rule: rule.rate)
+        newest = select(Result.window_start).where(*_judged(self.objective.deployment))
+        starts = self.state.exec(newest.order_by(col(Result.window_end).desc()).limit(LEAST_WINDOWS)).all()
+        reach = self.end - min(starts, default=self.end)
+        return [slowest.model_copy(update={"long": max(slowest.long, reach)})]
 
     def onset(self, rule: BurnRate) -> datetime:
         """Since when it burns as fast as `rule` says without a pause.
 
-        Looked back by one short window after the other, to the first error in the oldest of them.
+        Looked back by one short window after the other, to the first error in the oldest of them; for quality to the
+        first window of the long one that was worse.
         """
+        if self.objective.kind is Kind.QUALITY:
+            return self._first_bad(self.end - rule.long) or self.end
         start = self.end - rule.short
         while start - rule.short >= self.end - rule.long:
             before = burn_rate(self.objective.target, self.between(start - rule.short, start))

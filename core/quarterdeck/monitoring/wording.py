@@ -22,7 +22,8 @@ def summary(objective: Objective, budget: Budget, burn: Burn, lately: Outcomes, 
     lasting = f", spent in {roughly(after)} at this pace" if after else ""
     return (
         f"{objective.kind} burns its budget at {times(burn.long)} over {long} and {times(burn.short)} over {short}, "
-        f"since {onset:%Y-%m-%d %H:%M} UTC: {measured(Budget(budget.target, lately))}{within} over {long}, "
+        f"since {onset:%Y-%m-%d %H:%M} UTC: {measured(Budget(budget.target, lately))} of {objective.unit}{within} over "
+        f"{long}, "
         f"{target(budget.target)} wanted; {left(budget)}{lasting}"
     )
 

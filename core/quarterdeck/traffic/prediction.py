@@ -76,7 +76,7 @@ class Answered(TrafficEntity, table=True):
 
     deployment: str = Field(primary_key=True)
     at: datetime = Field(sa_column=minute_column())
-    """The minute in which it was written down."""
+    """The minute in which it was written down; after a week the hour."""
     within_us: int = Field(primary_key=True)
     """The least of `LATENCY_CLASSES_US` that they stayed within; `SLOWEST_US` where they stayed within none."""
     count: int
@@ -89,7 +89,7 @@ class Unanswered(TrafficEntity, table=True):
 
     deployment: str = Field(primary_key=True)
     at: datetime = Field(sa_column=minute_column())
-    """The minute in which it was written down."""
+    """The minute in which it was written down; after a week the hour."""
     revision: int = Field(primary_key=True)
     """`NO_REVISION` where none was there to answer."""
     reason: str = Field(primary_key=True)

@@ -15,11 +15,9 @@ from quarterdeck.database import rows_as_dicts, timestamp
 from quarterdeck.traffic import batches, segments
 from quarterdeck.traffic.batches import Batches
 from quarterdeck.traffic.files import megabytes, sync_folder
+from quarterdeck.traffic.merging import BY_THE_MINUTE, merge_minutes
 from quarterdeck.traffic.prediction import minute_of
 from quarterdeck.workspace import Workspace
-
-_BY_THE_MINUTE = {"answered": "deployment, at, within_us", "unanswered": "deployment, at, revision, reason"}
-"""Tables of counts, and their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,8 @@ class Retained:
 def retain(workspace: Workspace) -> Retained:
     """Remove traffic that arrived longer ago than `traffic.keep`, then the oldest until `traffic.max_bytes` holds it.
 
+    Counts by the minute become counts by the hour when they are old.
+
     Raises:
         BusyError: another process moves or removes traffic, or holds the lock of traffic.db, for long.
         DiskError: the disk is full or failed.
@@ -70,6 +70,7 @@ def retain(workspace: Workspace) -> Retained:
     with batches.alone(workspace, "retain"):
         _finish_removals(workspace)
         pace = Batches(workspace, "retain")
+        merge_minutes(workspace, pace)
         expired = _remove_expired(workspace, pace, timestamp(workspace.now() - settings.keep))
         crowded_out = Removed()
         while (size := used_bytes(workspace)) > settings.max_bytes:
@@ -105,12 +106,13 @@ def _remove_expired(workspace: Workspace, pace: Batches, horizon: str) -> Remove
 
 def _remove_counts(workspace: Workspace, pace: Batches, horizon: str) -> None:
     """Remove what was counted before, and belongs to the period of no objective."""
-    for table, key in _BY_THE_MINUTE.items():
+    for table, others in BY_THE_MINUTE.items():
         with workspace.traffic.read() as tx:
             names = batches.deployments(tx, table)
         for name in names:
             slo = workspace.settings.deployment(name).slo
             needed = horizon if slo is None else min(horizon, minute_of(workspace.now() - slo.period))
+            key = f"deployment, at, {others}"
             _delete(pace, table, "deployment = :name AND at < :horizon", key=key, name=name, horizon=needed)
 
 

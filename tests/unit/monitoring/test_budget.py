@@ -162,5 +162,5 @@ def test_moments_in_words_say_their_day() -> None:
     )
     assert told == (
         "availability burns its budget at 28x over 1h and 1,000x over 5m, since 2026-01-05 12:04 UTC: "
-        "97.23% over 1h, 99.9% wanted; 40% of the budget is left, spent in 17m at this pace"
+        "97.23% of requests over 1h, 99.9% wanted; 40% of the budget is left, spent in 17m at this pace"
     )

@@ -78,6 +78,26 @@ def test_counts_are_kept_for_keep_and_for_as_long_as_an_objective_looks_back(wor
     assert held(workspace, table="answered") == 12
 
 
+def test_minutes_of_a_week_ago_are_merged_into_hours_and_count_the_same(workspace: Workspace) -> None:
+    for minute in range(0, 9 * 24 * 60, 20):
+        set_clock(workspace, START + minute * MINUTE)
+        record_answered(workspace, {("d", 1000): 1, ("d", 2000): 2})
+        record_unanswered(workspace, "d", 1, reason="failed" if minute % 60 else "overload", count=1)
+    end = workspace.now()
+    with workspace.traffic.read() as tx:
+        before = [answered(tx, "d", START, end), in_time(tx, "d", START, end, within_us=1000)]
+    for _ in range(2):
+        retain(workspace)
+        with workspace.traffic.read() as tx:
+            assert [answered(tx, "d", START, end), in_time(tx, "d", START, end, within_us=1000)] == before
+            # What is a week old is told to the hour, the rest as it was.
+            assert first_error(tx, "d", START + 30 * MINUTE, end) == START + 60 * MINUTE
+            assert answered(tx, "d", end - DAY, end) == Outcomes(good=219, bad=73)
+    hours = 2 * 24 - 1
+    assert held(workspace, table="answered") == 2 * (hours + 3 * (9 * 24 - hours))
+    assert held(workspace, table="unanswered") == 2 * hours + 3 * (9 * 24 - hours)
+
+
 def test_errors_that_were_counted_before_are_merged_by_the_minute(tmp_path: Path) -> None:
     database = Database(tmp_path / "traffic.db")
     config = Config()
