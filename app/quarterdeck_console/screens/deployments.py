@@ -207,9 +207,9 @@ def _objectives(page: Page, workspace: Workspace, name: str) -> None:
     page.heading(f"Objectives over {found[0].period}")
     for row in found:
         wanted = wording.target(row.target) + (f" ({row.within})" if row.within else "")
-        line = state(row.standing).append(" " * (10 - len(row.standing)))
+        line = state(row.standing).append(" " * (8 - len(row.standing)))
         if row.total:
-            line.append(f"{wording.measured(row.budget)} of {wanted}".ljust(24))
+            line.append(f"{wording.measured(row.budget)} of {wanted}".ljust(23))
             left = wording.remaining(row.budget, row.unit)
             line.append(left if row.left < 0 else f"{left} left", BAD if row.left < 0 else "")
         else:

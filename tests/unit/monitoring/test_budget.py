@@ -6,12 +6,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
+from docs.generate import DOCS
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.monitoring import wording
 from quarterdeck.monitoring.budget import Budget, Burn, Pace, burn, burn_rate, exhausted_after
-from quarterdeck.settings.objectives import STANDARD, BurnRate
+from quarterdeck.monitoring.objectives import Kind, Objective
+from quarterdeck.settings.objectives import STANDARD, BurnRate, ObjectiveSettings
 from quarterdeck.traffic.outcomes import Outcomes
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -148,19 +150,16 @@ def test_a_burn_that_was_read_in_part_opens_nothing() -> None:
     assert not Burn(QUICK, short=0.0, long=None, errors=0).opens(1)
 
 
-def test_moments_in_words_say_their_day() -> None:
-    from quarterdeck.monitoring.objectives import Kind, Objective
-    from quarterdeck.settings.objectives import ObjectiveSettings
-
+def test_the_line_of_an_alert_is_that_of_the_example_in_the_docs() -> None:
     objective = Objective("d", Kind.AVAILABILITY, 0.999, ObjectiveSettings(availability=0.999))
-    told = wording.summary(
-        objective,
-        Budget(0.999, Outcomes(999_400, 600)),
-        Burn(QUICK, short=1_000, long=27.7, errors=300),
-        Outcomes(9_723, 277),
-        datetime(2026, 1, 5, 12, 4),
-    )
+    hour, five_minutes = Outcomes(9_723, 277), Outcomes(556, 277)
+    found = burn(QUICK, 0.999, over(five_minutes, hour))
+    assert found.opens(objective.minimum_errors)
+    budget = Budget(0.999, Outcomes(999_400, 600))
+    told = wording.summary(objective, budget, found, hour, datetime(2026, 1, 5, 12, 4))
     assert told == (
-        "availability burns its budget at 28x over 1h and 1,000x over 5m, since 2026-01-05 12:04 UTC: "
-        "97.23% of requests over 1h, 99.9% wanted; 40% of the budget is left, spent in 17m at this pace"
+        "availability burns its budget at 28x over 1h and 333x over 5m, since 2026-01-05 12:04 UTC: "
+        "97.23% of requests over 1h, 99.9% wanted; 40% of the budget is left, spent in 52m at this pace"
     )
+    page = (DOCS / "slo.md").read_text(encoding="utf-8")
+    assert told in " ".join(page.split())
