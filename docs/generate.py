@@ -23,6 +23,7 @@ from quarterdeck.settings import Settings
 from quarterdeck.settings.making import Bound
 from quarterdeck.settings.monitoring import CalendarUnit, MetricName
 from quarterdeck.settings.notifications import Told, WebhookFormat, WebhookSettings
+from quarterdeck.settings.objectives import BurnRate, LatencyObjective, ObjectiveSettings
 from quarterdeck.settings.serving import ColumnSettings, FallbackSettings
 from quarterdeck_console.cli.verbs import app
 
@@ -62,6 +63,13 @@ TYPES = {
     "dict[str, Bound]": "table",
     "dict[str, ColumnSettings]": "table",
     "FallbackSettings | None": "table",
+    "ObjectiveSettings | None": "table",
+    "LatencyObjective | None": "table",
+    "tuple[BurnRate, ...]": "list of tables",
+    "Share": "number",
+    "Share | None": "number",
+    "Annotated[Duration, AfterValidator(_countable)]": "duration",
+    "Literal['page', 'warning']": "one of page, warning",
     "Literal['reject', 'impute', 'fallback'] | None": "one of reject, impute, fallback",
     "str | int | float | bool | None": "text, number, or true or false",
     "dict[str, str | int | float | bool]": "table",
@@ -71,6 +79,9 @@ WITHIN: dict[str, tuple[type[BaseModel], str]] = {
     "dict[str, Bound]": (Bound, "METRIC."),
     "dict[str, ColumnSettings]": (ColumnSettings, "COLUMN."),
     "FallbackSettings | None": (FallbackSettings, ""),
+    "ObjectiveSettings | None": (ObjectiveSettings, ""),
+    "LatencyObjective | None": (LatencyObjective, ""),
+    "tuple[BurnRate, ...]": (BurnRate, ""),
     "tuple[WebhookSettings, ...]": (WebhookSettings, ""),
 }
 """Annotations of tables with keys of their own, and how a key goes on there."""
@@ -143,7 +154,7 @@ def _keys(section: str, model: type[BaseModel], prefix: str = "") -> Iterator[Se
         yield Setting(section, prefix + key, TYPES[annotation], default, meaning)
         if annotation in WITHIN:
             below_it, name = WITHIN[annotation]
-            yield from _keys(section, below_it, prefix=f"{key}.{name}")
+            yield from _keys(section, below_it, prefix=f"{prefix}{key}.{name}")
 
 
 def _text_of(node: ast.stmt | None) -> str | None:
@@ -176,6 +187,8 @@ def _as_toml(value: Any) -> str:
         return f'"{_duration(value)}"'
     if isinstance(value, str):
         return f'"{value}"'
+    if isinstance(value, BaseModel):
+        return f"{{ {', '.join(f'{name} = {_as_toml(one)}' for name, one in value)} }}"
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(_as_toml(item) for item in value)}]"
     return "{}" if value == {} else str(value)

@@ -16,7 +16,7 @@ from quarterdeck_console.themes import ACCENT, BAD, BUSY, FAINT, GOOD, MUTED, ST
 DASH = "-"
 _BARS = " ▁▂▃▄▅▆▇█"
 _SIGNS = {
-    GOOD: ("●", ("succeeded", "verified", "passed", "quiet", "resolved", "alive", "up", "yes", "intact")),
+    GOOD: ("●", ("succeeded", "verified", "passed", "quiet", "resolved", "alive", "up", "yes", "intact", "holds")),
     BUSY: ("◐", ("running", "planned", "routed")),
     MUTED: (
         "○",
@@ -33,10 +33,11 @@ _SIGNS = {
             "waiting",
             "paused",
             "unknown",
+            "no data",
         ),
     ),
     WARN: ("▲", ("held", "warning", "inconclusive", "acknowledged", "silenced", "overdue")),
-    BAD: ("✖", ("failed", "lost", "page", "found", "down", "no", "open", "contradicted", "withheld")),
+    BAD: ("✖", ("failed", "lost", "page", "found", "down", "no", "open", "contradicted", "withheld", "missed")),
 }
 _STATES = {state: (sign, style) for style, (sign, states) in _SIGNS.items() for state in states} | {"dead": ("■", BAD)}
 

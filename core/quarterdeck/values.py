@@ -22,6 +22,17 @@ def parse_duration(value: object) -> object:
     return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
 
 
+def as_written(value: timedelta) -> str:
+    """A duration as people write it, and as `parse_duration` reads it: `5m`, `1h30m`, `2.5ms`."""
+    seconds, parts = value.total_seconds(), ""
+    for unit in ("d", "h", "m"):
+        count, seconds = divmod(seconds, _UNITS[unit])
+        parts += f"{count:.0f}{unit}" if count else ""
+    if parts:
+        return parts + (f"{seconds:.10g}s" if seconds else "")
+    return f"{seconds:.10g}s" if seconds >= 1 else f"{seconds * 1000:.10g}ms"
+
+
 def parse_size(value: object) -> object:
     """`"64MB"`, `"2GB"`, `"1.5GiB"` as bytes; anything else is left to pydantic."""
     if not isinstance(value, str):

@@ -15,13 +15,16 @@ from quarterdeck.deployments.queries import operations
 from quarterdeck.deployments.revision import RevisionKind
 from quarterdeck.deployments.rows import OutputRow
 from quarterdeck.monitoring.alert import AlertKind, Severity
+from quarterdeck.monitoring.burning import watch_budgets
 from quarterdeck.registry.version import ModelVersion
 from quarterdeck.runner.job import Job
-from quarterdeck.traffic.recording import record
+from quarterdeck.settings import Settings
+from quarterdeck.traffic.recording import record, record_answered, record_unanswered
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.formatting import Page, bars, raw
 from quarterdeck_console.screens import rollback_text
 from quarterdeck_console.screens.audit import AuditPane
+from quarterdeck_console.screens.deployments import DeploymentsPane
 from quarterdeck_console.screens.pipelines import RunsPane
 from quarterdeck_console.screens.pulse import QUARTERS, PulseDeployments, read_pulse
 from quarterdeck_console.screens.registry import VersionsPane
@@ -87,6 +90,29 @@ def test_an_event_is_a_row_of_its_own_and_raw_json_for_scripts(seeded: Workspace
     assert [row.id for row in rows] == sorted((row.id for row in rows), reverse=True)
     assert dataclasses.is_dataclass(rows[0])
     assert json.loads(raw(rows[0]))["kind"] == rows[0].kind
+
+
+def test_a_deployment_tells_of_its_objectives_in_a_line_each_where_it_has_some(seeded: Workspace) -> None:
+    pane = DeploymentsPane()
+    row = next(row for row in pane.read(seeded, 10) if row.name == "fraud")
+    assert "Objectives" not in pane.detail(seeded, row).plain
+    slo = {"availability": 0.999, "latency": {"target": 0.99, "within": "50ms"}, "quality": 0.95}
+    settings = Settings.model_validate(
+        {"deployments": {"fraud": {"slo": slo}}, "monitors": {"m": {"deployment": "fraud"}}}
+    )
+    wanting = dataclasses.replace(seeded, settings=settings)
+    for _ in range(3):
+        record_answered(wanting, {("fraud", 1000): 9_000, ("fraud", 90_000): 995})
+        record_unanswered(wanting, "fraud", 2, reason="failed", count=5)
+        clock_of(wanting).advance(minutes=1)
+    watch_budgets(wanting)
+    told = pane.detail(wanting, row).plain.partition("Objectives over 30d\n")[2].splitlines()[:3]
+    assert [" ".join(line.split()) for line in told] == [
+        "availability ● holds 99.95% of 99.9% 50%, 15 requests left",
+        "latency ✖ page 90.0% of 99% (50ms) overspent by 2,685 answers",
+        "quality ○ no data 95% wanted",
+    ]
+    assert max(map(len, told)) <= 76
 
 
 def test_pulse_ranks_a_deployment_by_its_worst_alert_and_not_by_its_mildest(seeded: Workspace) -> None:

@@ -23,6 +23,7 @@ from quarterdeck.monitoring.result import Result
 from quarterdeck.monitoring.silence import silence, unsilence
 from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.workspace import Workspace
+from quarterdeck_console.screens.monitors import describe
 from tests.fakes import FakeClock, FakeNotifier
 from tests.watched import HOUR, START, close, judged_rows, label, rows, send, serve, told, watch
 
@@ -127,6 +128,29 @@ def test_values_that_training_never_saw_are_a_finding_of_their_own_and_named(wor
     evaluate(watched, "m")
     (alert,) = queries.alerts(watched)
     assert (alert.kind, alert.columns) == ("drift", ("channel",))
+
+
+def test_columns_that_no_longer_go_together_are_a_finding_though_none_moved(workspace: Workspace) -> None:
+    def paired(seed: int, *, apart: bool) -> pd.DataFrame:
+        frame = rows(1_500, seed=seed)
+        ranks = frame["amount"].to_numpy().argsort()
+        age = np.sort(frame["age"].to_numpy())
+        frame.loc[frame.index[ranks], "age"] = age if not apart else np.random.default_rng(seed).permutation(age)
+        return frame
+
+    watched = watch(workspace)
+    serve(watched, paired(1, apart=False), importances=IMPORTANT)
+    for window in range(3):
+        send(watched, paired(150 + window, apart=window > 0), window)
+    close(watched, 2)
+    evaluate(watched, "m")
+    found = {row.window_start: row for row in queries.results(watched, monitor="m") if row.aspect == "across"}
+    assert [str(found[START + window * HOUR].verdict) for window in range(3)] == ["quiet", "found", "found"]
+    assert {row.verdict for row in queries.results(watched, monitor="m") if row.aspect == "inputs"} == {"quiet"}
+    (alert,) = queries.alerts(watched)
+    assert (alert.kind, alert.severity) == ("across", "warning")
+    assert "no column moved by itself, most tell a" in alert.summary
+    assert "told apart" in describe(found[START + HOUR]).plain
 
 
 def test_missing_values_are_a_finding_of_their_own(watched: Workspace) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quarterdeck.errors import SettingsError
 from quarterdeck.settings import Settings, load_settings
 from quarterdeck.settings.monitoring import MetricName
 from quarterdeck.statistics.quality import METRICS
+from quarterdeck.values import as_written, parse_duration
 
 
 def load(tmp_path: Path, text: str) -> Settings:
@@ -104,3 +108,53 @@ def test_a_schedule_that_could_never_fire_is_refused(tmp_path: Path, line: str, 
     with pytest.raises(SettingsError, match=r"schedules\.nightly") as refused:
         load_settings(file)
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("slo", "words"),
+    [
+        ("", "give at least one of availability, latency and quality"),
+        ("availability = 1", "slo.availability: Value error, an objective is a share between 0 and 1, and 1 leaves no"),
+        ("availability = 99.9", "write 0.999 for 99.9%"),
+        ("availability = -0.1", "a share between 0 and 1, like 0.99, and not -0.1"),
+        ("availability = nan", "a share between 0 and 1, like 0.99, and not nan"),
+        ('latency = { target = 0.99, within = "45ms" }', "counted up to 45ms; the nearest is 40ms or 50ms"),
+        ('latency = { target = 0.99, within = "1h" }', "counted up to 1h; the nearest is 15m"),
+        ('latency = { within = "50ms" }', "slo.latency.target"),
+        ("quality = 0.9", 'add a [monitors.NAME] with deployment = "d"'),
+        ('availability = 0.9\nperiod = "2d"', "period (2d) is shorter than a window of burn_rates (3d)"),
+        ('availability = 0.9\nperiod = "91d"', "period (91d) is longer than 90d"),
+        ("availability = 0.9\nburn_rates = []", "slo.burn_rates"),
+        ("availability = 0.9\n@rate = 2, long = '5m', short = '1h'", "short (1h) must be shorter than long (5m)"),
+        ("availability = 0.9\n@rate = 2, long = '1h', short = '30s'", "short (30s) is less than a minute"),
+        ("availability = 0.9\n@rate = 0.5, long = '1h', short = '5m'", "burn_rates.0.rate"),
+        (
+            "availability = 0.9\n@rate = 11, long = '1h', short = '5m'",
+            "availability = 0.9 burns 10 times too fast at most",
+        ),
+    ],
+)
+def test_objectives_that_cannot_be_kept_or_missed_are_refused(tmp_path: Path, slo: str, words: str) -> None:
+    section = re.sub(r"@(.*)", r'burn_rates = [{ \1, severity = "page" }]', slo)
+    with pytest.raises(SettingsError) as refused:
+        load(tmp_path, f"[deployments.d.slo]\n{section}")
+    assert words in str(refused.value)
+    assert "deployments.d" in str(refused.value)
+
+
+def test_objectives_have_the_standard_burn_rates(tmp_path: Path) -> None:
+    text = '[deployments.d.slo]\navailability = 0.99\nlatency = { target = 0.9, within = "2.5ms" }\nquality = 0.9\n'
+    slo = load(tmp_path, text + '[monitors.m]\ndeployment = "d"').deployment("d").slo
+    assert slo is not None
+    assert slo.targets == {"availability": 0.99, "latency": 0.9, "quality": 0.9}
+    assert [(one.rate, one.windows, one.severity) for one in slo.burn_rates] == [
+        (14.4, "1h and 5m", "page"),
+        (6, "6h and 30m", "page"),
+        (1, "3d and 6h", "warning"),
+    ]
+
+
+@given(milliseconds=st.integers(1, 10**9))
+def test_durations_are_written_as_they_are_read(milliseconds: int) -> None:
+    value = timedelta(milliseconds=milliseconds)
+    assert parse_duration(as_written(value)) == value

@@ -15,6 +15,7 @@ from quarterdeck_console.cli import (
     elsewhere,
     jobs,
     monitoring,
+    objectives,
     operations,
     pipelines,
     predictions,
@@ -71,6 +72,7 @@ app.command("history")(delivery.history)
 app.command("explain")(predictions.explain)
 app.command("probe")(elsewhere.probe)
 app.command("score")(elsewhere.score)
+app.command("slo")(objectives.slo)
 app.command("alerts")(monitoring.alerts)
 app.command("drift")(monitoring.drift)
 app.command("ack")(monitoring.ack)

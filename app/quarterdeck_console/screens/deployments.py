@@ -119,6 +119,7 @@ class DeploymentsPane(Pane):
         page = Page()
         _serving(page, workspace, row.deployment)
         _lately(page, workspace, row.name)
+        _objectives(page, workspace, row.name)
         if row.deployment.served_by in BEHIND_THE_GATEWAY:
             _workers(page, workspace, row.deployment)
         _alerts(page, workspace, row.name)
@@ -194,6 +195,26 @@ def _lately(page: Page, workspace: Workspace, name: str) -> None:
     page.field("errors", counts or "none", BAD if counts else "")
     page.field("unrecorded", number(t.unrecorded), BAD if t.unrecorded else "")
     page.field("newest", moment(newest[0].received_at) if newest else "none is recorded")
+
+
+def _objectives(page: Page, workspace: Workspace, name: str) -> None:
+    from quarterdeck.monitoring import wording
+    from quarterdeck.monitoring.standing import standings
+
+    if workspace.settings.deployment(name).slo is None:
+        return
+    found = standings(workspace, name)
+    page.heading(f"Objectives over {found[0].period}")
+    for row in found:
+        wanted = wording.target(row.target) + (f" ({row.within})" if row.within else "")
+        line = state(row.standing).append(" " * (8 - len(row.standing)))
+        if row.total:
+            line.append(f"{wording.measured(row.budget)} of {wanted}".ljust(23))
+            left = wording.remaining(row.budget, row.unit)
+            line.append(left if row.left < 0 else f"{left} left", BAD if row.left < 0 else "")
+        else:
+            line.append(f"{wanted} wanted")
+        page.field(row.objective, line)
 
 
 def _alerts(page: Page, workspace: Workspace, name: str) -> None:

@@ -24,7 +24,7 @@ class Schema:
 
 
 STATE = Schema("state", ("0001", "0002", "0003", "0004", "0005", "0006", "0007"))
-TRAFFIC = Schema("traffic", ("0001", "0002", "0003"))
+TRAFFIC = Schema("traffic", ("0001", "0002", "0003", "0004"))
 
 
 def present_revision(path: Path) -> str | None:

@@ -21,8 +21,9 @@ def judge_across(
 
     Columns that were found by themselves are left out: they have told already. A classifier is a finding where the
     whole interval of its AUC lies half a `threshold` or more above 0.5; the plane where the mean distance moved by
-    two `threshold`s of standard deviations, significantly. Both are *inconclusive* with too few rows. Nobody knows what such a
-    shift costs before the quality is estimated or known, so it warns. Empty where fewer than two columns are left.
+    two `threshold`s of standard deviations, significantly. Both are *inconclusive* with too few rows. Nobody knows what
+    such a shift costs before the quality is estimated or known, so it warns. Empty where fewer than two columns are
+    left.
     """
     settings = monitor.settings
     told = {row["column"] for row in scores if moved(row)}

@@ -31,6 +31,8 @@ class AlertKind(StrEnum):
     """Requests, labels or answers do not come as they used to, or the model is old."""
     UNSEEN = "unseen"
     """Values out of the range, or of categories, that training saw."""
+    SLO = "slo"
+    """An objective's error budget burns too fast."""
 
 
 OF_INPUTS = (AlertKind.DRIFT, AlertKind.MISSING, AlertKind.UNSEEN)
@@ -70,7 +72,7 @@ class Alert(Entity, table=True):
     kind: AlertKind = Field(sa_column=choice_column("kind", AlertKind))
     columns: list[str] = Field(sa_column=json_column())
     """The columns it is about, worst first; the metric's name for quality, realised or estimated; none for an
-    outage."""
+    outage; the objective whose budget burns."""
     slice: str | None = None
     """The slice that carries the shift: `channel=app`."""
     severity: Severity = Field(sa_column=choice_column("severity", Severity))

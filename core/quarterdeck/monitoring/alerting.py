@@ -55,7 +55,7 @@ def resolve_for_other_versions(tx: Session, workspace: Workspace, monitor: Monit
     """Resolve alerts about the answers of versions that serve no more."""
     for alert in active_alerts(tx, monitor, OF_ONE_VERSION):
         if alert.version != serving:
-            _resolve(tx, workspace, alert, f"version {alert.version} no longer serves")
+            resolve(tx, workspace, alert, f"version {alert.version} no longer serves")
 
 
 def open_outage(tx: Session, workspace: Workspace, deployment: str, version: int, summary: str) -> None:
@@ -88,7 +88,7 @@ def resolve_outages(tx: Session, workspace: Workspace, deployment: str, why: str
         Alert.deployment == deployment, Alert.kind == AlertKind.OUTAGE, col(Alert.state).in_(ACTIVE)
     )
     for alert in tx.exec(query):
-        _resolve(tx, workspace, alert, why)
+        resolve(tx, workspace, alert, why)
 
 
 def active_alerts(tx: Session, monitor: Monitor, kinds: Iterable[AlertKind]) -> list[Alert]:
@@ -204,7 +204,7 @@ def _absorb(tx: Session, workspace: Workspace, monitor: Monitor, cause: Alert) -
         cause.evidence = {**cause.evidence, **alert.evidence}
         cause.onset = min(cause.onset, alert.onset)
         _escalate(tx, workspace, monitor, cause, alert.score)
-        _resolve(tx, workspace, alert, f"{cause.reference} explains it")
+        resolve(tx, workspace, alert, f"{cause.reference} explains it")
 
 
 def _ended_lately(
@@ -248,7 +248,7 @@ def _follow(
             return
         alert.clean_windows += 1
         if alert.clean_windows >= monitor.settings.persistence[1] or alert.columns == [SILENCE]:
-            _resolve(tx, workspace, alert, f"{alert.clean_windows} clean windows")
+            resolve(tx, workspace, alert, f"{alert.clean_windows} clean windows")
         tx.add(alert)
         return
     worst = max(findings, key=lambda f: f.score)
@@ -269,7 +269,8 @@ def _is_clean(alert: Alert, result: Result) -> bool:
     return bool(verdicts) and all(found == "quiet" for found in verdicts)
 
 
-def _resolve(tx: Session, workspace: Workspace, alert: Alert, why: str) -> None:
+def resolve(tx: Session, workspace: Workspace, alert: Alert, why: str) -> None:
+    """End an alert by itself."""
     alert.resolve(workspace.now())
     tx.add(alert)
     workspace.record(tx, "alert.resolved", alert.reference, {**facts(alert), "why": why})

@@ -28,7 +28,7 @@ from quarterdeck.runner.narration import say
 from quarterdeck.runner.processes import ForkServer
 from quarterdeck.runner.reactions import react
 from quarterdeck.runner.scheduler import Scheduler
-from quarterdeck.runner.watchman import DiskWatch, SignOfLife
+from quarterdeck.runner.watchman import BudgetWatch, DiskWatch, SignOfLife
 from quarterdeck.runner.worker import OpenWorkspace
 from quarterdeck.settings import load_settings
 from quarterdeck.workspace import Workspace
@@ -112,6 +112,7 @@ class Runner:
         self._schedules_are_stale = False
         self._heart = lease.Heartbeat(self._me)
         self._disk = DiskWatch()
+        self._budgets = BudgetWatch()
         self._sign_of_life = SignOfLife()
         self._checkpoint_at = 0.0
 
@@ -186,6 +187,7 @@ class Runner:
             self._settings_mark = mark
         self._scheduler.look()
         self._disk.look(self._workspace)
+        self._budgets.look(self._workspace)
         end_silences(self._workspace)
         self._attempts.fence_strays()
         self._attempts.bury_the_rest()

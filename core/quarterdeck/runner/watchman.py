@@ -1,4 +1,4 @@
-"""What the runner looks after beside its jobs: room on the disk, and a sign of life to the outside."""
+"""What the runner looks after beside its jobs: room on the disk, error budgets, and a sign of life to the outside."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import time
 from contextlib import suppress
 from enum import StrEnum
 
+from sqlalchemy.exc import OperationalError
+
 from quarterdeck.disk import Reserve, free_bytes
 from quarterdeck.errors import QuarterdeckError
 from quarterdeck.events import newest
+from quarterdeck.monitoring.burning import watch_budgets
 from quarterdeck.runner.narration import say
 from quarterdeck.workspace import Workspace
 
 RESERVE_SECONDS = 10.0
+BUDGET_SECONDS = 60.0
 
 
 class DiskLevel(StrEnum):
@@ -73,6 +77,23 @@ class DiskWatch:
         with workspace.state.write("disk") as tx:
             workspace.record(tx, kind, "disk", {"level": str(level), "free_bytes": free})
         say("runner", f"disk: {free / 1e6:,.0f} MB left ({level})")
+
+
+class BudgetWatch:
+    """Looks once a minute whether an error budget burns too fast."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def look(self, workspace: Workspace) -> None:
+        """Called every second. What goes wrong is told of, and nothing else waits for it."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + BUDGET_SECONDS
+        try:
+            watch_budgets(workspace)
+        except (QuarterdeckError, OperationalError) as error:
+            say("runner", f"error budgets: {error}")
 
 
 class SignOfLife:

@@ -16,11 +16,11 @@ import msgspec
 
 from quarterdeck.deployments import proving
 from quarterdeck.errors import NotFoundError, QuarterdeckError
-from quarterdeck.registry.hosted import ModelDownError, ModelTimeoutError
+from quarterdeck.registry.hosted import ModelDownError
 from quarterdeck.registry.signature import Signature
 from quarterdeck.serving import protocol
 from quarterdeck.serving.columns import BadInput
-from quarterdeck.serving.failures import ModelFailedError, explained
+from quarterdeck.serving.failures import explained
 from quarterdeck.serving.fallback import VARIANT as FALLBACK
 from quarterdeck.serving.fallback import FallbackError, Fallbacks
 from quarterdeck.serving.inputs import Inputs
@@ -29,6 +29,7 @@ from quarterdeck.serving.protocol import Content, ParsedRequest
 from quarterdeck.serving.recorder import Recorder, Served
 from quarterdeck.serving.routing import ActiveRoute, RouteTable
 from quarterdeck.serving.runtime import Answering, Busy, Runtime
+from quarterdeck.traffic.prediction import NO_REVISION
 from quarterdeck.workspace import Workspace
 
 CHAMPION = "champion"
@@ -114,7 +115,11 @@ class Gateway:
             ModelFailedError: the model itself failed.
             FallbackError: a column's policy sent it to the fallback, which failed.
         """
-        route = self.route(deployment, version)
+        try:
+            route = self.route(deployment, version)
+        except NotReadyError:
+            self._recorder.count_error(deployment, NO_REVISION, "unready")
+            raise
         variant = CHAMPION
         try:
             request = read(route.inputs, self._workspace.now())
@@ -122,8 +127,9 @@ class Gateway:
                 variant = FALLBACK
                 return await self._ask(route, request, await self._fallbacks.of(route), write, variant=variant)
             return await self._ask(route, request, route.model, write)
-        except (BadInput, Busy, ModelDownError, ModelFailedError, FallbackError) as error:
-            self._recorder.count_error(route.deployment, route.revision, reason := _REASONS[type(error)])
+        except Exception as error:
+            reason = _reason(error)
+            self._recorder.count_error(route.deployment, route.revision, reason)
             self.metrics.error((route.deployment, route.model.version, variant), reason)
             raise
 
@@ -197,6 +203,7 @@ class Gateway:
         if reply.recorded:
             self._recorder.offer(served)
         if not served.probe:
+            self._recorder.count_answer(served.deployment, served.latency_us)
             meters = self.metrics.route(served.deployment, served.version, served.variant)
             meters.answered(served.request.rows, served.latency_us / 1e6)
             if served.request.remarks is not None:
@@ -288,11 +295,8 @@ def _begin(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> N
     task.add_done_callback(tasks.discard)
 
 
-_REASONS: dict[type[Exception], str] = {
-    BadInput: "rejected",
-    Busy: "overload",
-    ModelDownError: "failed",
-    ModelTimeoutError: "failed",
-    ModelFailedError: "failed",
-    FallbackError: "failed",
-}
+def _reason(error: Exception) -> str:
+    """What `traffic.prediction.Unanswered` calls it."""
+    if isinstance(error, BadInput):
+        return "rejected"
+    return "overload" if isinstance(error, Busy) else "failed"

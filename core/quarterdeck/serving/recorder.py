@@ -25,6 +25,8 @@ from quarterdeck.traffic.repetitions import Row, Source, source_of
 from quarterdeck.workspace import Workspace
 
 FLUSH_SECONDS = 0.2
+COUNT_SECONDS = 1.0
+"""How often answers are counted in traffic.db: a transaction of its own, and by the minute is all that is asked for."""
 BATCH_ROWS = 2_000
 """Rows of one transaction, which takes 10 ms then. So many that wait are written at once."""
 QUEUE_FULL = "queue full"
@@ -94,6 +96,8 @@ class Recorder:
         self.queued_rows = 0
         self._lost: Counter[tuple[Source, str]] = Counter()
         self._errors: Counter[tuple[str, int, str]] = Counter()
+        self._answered: Counter[tuple[str, int]] = Counter()
+        self._count_at = 0.0
         self._guard = threading.Lock()
         self._tally = Tally(workspace.folder / "tally" / worker.replace("/", "-"))
         for source, rows in self._tally.unsettled().items():
@@ -149,6 +153,12 @@ class Recorder:
         with self._guard:
             self._errors[deployment, revision, reason] += 1
 
+    def count_answer(self, deployment: str, latency_us: int) -> None:
+        """Count a request that was answered, whether or not it is recorded."""
+        answer = deployment, recording.latency_class(latency_us)
+        with self._guard:
+            self._answered[answer] += 1
+
     def close(self) -> None:
         """Write what is queued and end the thread."""
         self._closing = True
@@ -179,6 +189,7 @@ class Recorder:
                     self.queued_rows -= len(batch)
             self._write_lost()
             self._write_errors()
+            self._write_answers()
         except (BusyError, DiskError, OperationalError) as error:
             log.warning("predictions wait to be recorded: %s", error)
             return False
@@ -237,6 +248,19 @@ class Recorder:
                 with self._guard:
                     self._errors[deployment, revision, reason] += count
                 raise
+
+    def _write_answers(self) -> None:
+        if not self._answered or (time.monotonic() < self._count_at and not self._closing):
+            return
+        self._count_at = time.monotonic() + COUNT_SECONDS
+        with self._guard:
+            answered, self._answered = self._answered, Counter()
+        try:
+            recording.record_answered(self._workspace, answered)
+        except BaseException:
+            with self._guard:
+                self._answered.update(answered)
+            raise
 
     def _give_up(self) -> None:
         if self.queued_rows or self._lost:

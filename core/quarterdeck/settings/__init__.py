@@ -70,6 +70,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"pipelines.{name}.pool = '{pipeline.pool}' needs a [pools.{pipeline.pool}]")
         return self
 
+    @model_validator(mode="after")
+    def _quality_is_judged(self) -> Settings:
+        watched = {monitor.deployment for monitor in self.monitors.values()}
+        for name, deployment in self.deployments.items():
+            if deployment.slo is not None and deployment.slo.quality is not None and name not in watched:
+                raise ValueError(
+                    f"deployments.{name}.slo.quality counts the windows of a monitor: add a [monitors.NAME] with "
+                    f'deployment = "{name}"'
+                )
+        return self
+
     def pipeline(self, name: str) -> PipelineSettings:
         return self.pipelines.get(name, PipelineSettings())
 

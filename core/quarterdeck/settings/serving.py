@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from quarterdeck.settings.objectives import ObjectiveSettings
 from quarterdeck.settings.section import Section
 from quarterdeck.values import Duration
 
@@ -56,6 +57,8 @@ class DeploymentSettings(Section):
     """What becomes of requests without a value, for each column: `[deployments.NAME.columns.COLUMN]`."""
     fallback: FallbackSettings | None = None
     """What answers instead of the model, where a column sends a request there: `[deployments.NAME.fallback]`."""
+    slo: ObjectiveSettings | None = None
+    """How good it has to be, and when somebody hears that it is not: `[deployments.NAME.slo]`."""
     rollback_command: tuple[str, ...] = ()
     """Served elsewhere: what rolls back there, as a program and its arguments, with `{version}` and `{deployment}`."""
     version_probe: str | tuple[str, ...] = ()

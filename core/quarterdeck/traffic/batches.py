@@ -63,12 +63,12 @@ def alone(workspace: Workspace, verb: str) -> Iterator[None]:
         yield
 
 
-def deployments(tx: Session) -> list[str]:
-    """The deployments that have predictions in the table."""
-    sql = """
+def deployments(tx: Session, table: str = "prediction") -> list[str]:
+    """The deployments that have rows in a table whose key begins with them."""
+    sql = f"""
         WITH RECURSIVE names(name) AS (
-            SELECT min(deployment) FROM prediction
-            UNION ALL SELECT (SELECT min(deployment) FROM prediction WHERE deployment > name) FROM names
+            SELECT min(deployment) FROM {table}
+            UNION ALL SELECT (SELECT min(deployment) FROM {table} WHERE deployment > name) FROM names
             WHERE name IS NOT NULL
         )
         SELECT name FROM names WHERE name IS NOT NULL

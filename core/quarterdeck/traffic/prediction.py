@@ -5,12 +5,27 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, MetaData
+from sqlalchemy import Column, Index, MetaData
 from sqlmodel import Field
 
-from quarterdeck.database import Entity, json_column, time_column
+from quarterdeck.database import Entity, UtcDateTime, json_column, time_column, timestamp
 
 NO_VERSION = 0
+NO_REVISION = 0
+SLOWEST_US = 10**9
+"""A thousand seconds: behind every latency that is told apart."""
+FAULTS = ("failed", "overload", "unready")
+"""Reasons of `Unanswered` that are ours; the others are the client's."""
+
+
+def minute_column() -> Column[datetime]:
+    """A part of a primary key: the beginning of a minute."""
+    return Column(UtcDateTime, primary_key=True)
+
+
+def minute_of(moment: datetime) -> str:
+    """The minute that holds a moment, as it is stored."""
+    return f"{timestamp(moment)[:16]}:00.000000Z"
 
 
 class TrafficEntity(Entity):
@@ -54,15 +69,32 @@ class Prediction(TrafficEntity, table=True):
     """Sent by the gateway to itself: kept out of monitoring."""
 
 
+class Answered(TrafficEntity, table=True):
+    """Requests that the gateway answered with predictions, counted: recorded or not, however many rows they held."""
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    deployment: str = Field(primary_key=True)
+    at: datetime = Field(sa_column=minute_column())
+    """The minute in which it was written down; after a week the hour."""
+    within_us: int = Field(primary_key=True)
+    """The least of `LATENCY_CLASSES_US` that they stayed within; `SLOWEST_US` where they stayed within none."""
+    count: int
+
+
 class Unanswered(TrafficEntity, table=True):
     """Requests that got an error instead of a prediction, counted."""
 
-    id: int | None = Field(default=None, primary_key=True)
-    at: datetime = Field(sa_column=time_column(required=True))
-    deployment: str = Field(index=True)
-    revision: int
-    reason: str
-    """`rejected`: the input did not fit; `failed`: the model raised an error; `overload`: too many waited."""
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    deployment: str = Field(primary_key=True)
+    at: datetime = Field(sa_column=minute_column())
+    """The minute in which it was written down; after a week the hour."""
+    revision: int = Field(primary_key=True)
+    """`NO_REVISION` where none was there to answer."""
+    reason: str = Field(primary_key=True)
+    """`rejected`: the input did not fit; `failed`: the model raised an error, or something else went wrong; `overload`:
+    too many waited; `unready`: no model was loaded."""
     count: int
 
 

@@ -14,6 +14,7 @@ from quarterdeck.database import rows_as_dicts, timestamp
 from quarterdeck.traffic import segments
 from quarterdeck.traffic.listing import PredictionRow, Sought, prediction, recent
 from quarterdeck.traffic.parquet import END_OF_TIME
+from quarterdeck.traffic.prediction import minute_of
 from quarterdeck.traffic.segments import Moved, Row, rows_here
 from quarterdeck.workspace import Workspace
 
@@ -79,7 +80,7 @@ def traffic(workspace: Workspace, deployment: str, since: datetime) -> TrafficRo
         latencies = _latencies(workspace, tx, moved, where, values)
         sql = "SELECT coalesce(sum(count), 0) AS n FROM unrecorded WHERE deployment = :deployment AND at >= :since"
         (unrecorded,) = rows_as_dicts(connection, sql, **values)
-        return versions, latencies, unrecorded["n"], _unanswered(tx, values)
+        return versions, latencies, unrecorded["n"], _unanswered(tx, deployment, since)
 
     versions, latencies, unrecorded, unanswered = segments.snapshot(workspace, read)
     requests = versions.total()
@@ -222,16 +223,13 @@ def served_at_least(workspace: Workspace, deployment: str, revision: int, count:
     return segments.snapshot(workspace, read)
 
 
-def _unanswered(tx: Session, values: dict[str, Any]) -> Counter[str]:
-    """How many requests got an error since a moment, by reason."""
-    # Newest first until one is too old: those of a deployment have no index by time, and there may be many.
-    sql = "SELECT at, reason, count FROM unanswered WHERE deployment = :deployment ORDER BY id DESC"
-    counts: Counter[str] = Counter()
-    for at, reason, count in tx.connection().exec_driver_sql(sql, {"deployment": values["deployment"]}):
-        if at < values["since"]:
-            break
-        counts[reason] += count
-    return counts
+def _unanswered(tx: Session, deployment: str, since: datetime) -> Counter[str]:
+    """How many requests got an error since the minute of a moment, by reason."""
+    sql = """
+        SELECT reason, sum(count) AS n FROM unanswered WHERE deployment = :deployment AND at >= :since GROUP BY reason
+    """
+    rows = rows_as_dicts(tx.connection(), sql, deployment=deployment, since=minute_of(since))
+    return Counter({row["reason"]: row["n"] for row in rows})
 
 
 def _latencies(

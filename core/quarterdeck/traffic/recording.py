@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import msgspec
 from sqlmodel import Session
 
 from quarterdeck.database import timestamp
+from quarterdeck.settings.objectives import LATENCY_CLASSES_US
+from quarterdeck.traffic.prediction import SLOWEST_US, minute_of
 from quarterdeck.traffic.repetitions import Batch, Repetitions, Row, Source, source_of
 from quarterdeck.workspace import Workspace
 
@@ -112,9 +115,30 @@ def record_unrecorded(workspace: Workspace, deployment: str, *, worker: str, cou
 
 def record_unanswered(workspace: Workspace, deployment: str, revision: int, *, reason: str, count: int) -> None:
     """Write down that `count` requests to a revision got an error, of the kind that `Unanswered.reason` names."""
-    sql = "INSERT INTO unanswered (at, deployment, revision, reason, count)"
+    sql = """
+        INSERT INTO unanswered (deployment, at, revision, reason, count) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT DO UPDATE SET count = count + excluded.count
+    """
     with workspace.traffic.write("record_unanswered") as tx:
-        insert(tx, sql, [(timestamp(workspace.now()), deployment, revision, reason, count)])
+        tx.connection().exec_driver_sql(sql, (deployment, minute_of(workspace.now()), revision, reason, count))
+
+
+def record_answered(workspace: Workspace, counts: Mapping[tuple[str, int], int]) -> None:
+    """Write down how many requests were answered, by deployment and `latency_class`."""
+    sql = """
+        INSERT INTO answered (deployment, at, within_us, count) VALUES (?, ?, ?, ?)
+        ON CONFLICT DO UPDATE SET count = count + excluded.count
+    """
+    minute = minute_of(workspace.now())
+    rows = [(deployment, minute, within_us, count) for (deployment, within_us), count in counts.items()]
+    with workspace.traffic.write("record_answered") as tx:
+        tx.connection().exec_driver_sql(sql, rows)
+
+
+def latency_class(latency_us: int) -> int:
+    """The `Answered.within_us` under which a latency is counted."""
+    place = bisect_left(LATENCY_CLASSES_US, latency_us)
+    return LATENCY_CLASSES_US[place] if place < len(LATENCY_CLASSES_US) else SLOWEST_US
 
 
 def add_predictions(workspace: Workspace, deployment: str, predictions: Sequence[Mapping[str, Any]]) -> Ingested:

@@ -15,9 +15,9 @@ from quarterdeck.database import rows_as_dicts, timestamp
 from quarterdeck.traffic import batches, segments
 from quarterdeck.traffic.batches import Batches
 from quarterdeck.traffic.files import megabytes, sync_folder
+from quarterdeck.traffic.merging import BY_THE_MINUTE, merge_minutes
+from quarterdeck.traffic.prediction import minute_of
 from quarterdeck.workspace import Workspace
-
-_COUNTS = ("unanswered", "unrecorded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ class Retained:
 def retain(workspace: Workspace) -> Retained:
     """Remove traffic that arrived longer ago than `traffic.keep`, then the oldest until `traffic.max_bytes` holds it.
 
+    Counts by the minute become counts by the hour when they are old.
+
     Raises:
         BusyError: another process moves or removes traffic, or holds the lock of traffic.db, for long.
         DiskError: the disk is full or failed.
@@ -68,6 +70,7 @@ def retain(workspace: Workspace) -> Retained:
     with batches.alone(workspace, "retain"):
         _finish_removals(workspace)
         pace = Batches(workspace, "retain")
+        merge_minutes(workspace, pace)
         expired = _remove_expired(workspace, pace, timestamp(workspace.now() - settings.keep))
         crowded_out = Removed()
         while (size := used_bytes(workspace)) > settings.max_bytes:
@@ -96,9 +99,21 @@ def _remove_expired(workspace: Workspace, pace: Batches, horizon: str) -> Remove
     for name in names:
         where = "deployment = :name AND received_at < :horizon"
         predictions += _delete(pace, "prediction", where, name=name, horizon=horizon)
-    for table in _COUNTS:
-        _delete(pace, table, "at < :horizon", horizon=horizon)
+    _delete(pace, "unrecorded", "at < :horizon", horizon=horizon)
+    _remove_counts(workspace, pace, horizon)
     return Removed(predictions, _delete(pace, "label", "received_at < :horizon", horizon=horizon))
+
+
+def _remove_counts(workspace: Workspace, pace: Batches, horizon: str) -> None:
+    """Remove what was counted before, and belongs to the period of no objective."""
+    for table, others in BY_THE_MINUTE.items():
+        with workspace.traffic.read() as tx:
+            names = batches.deployments(tx, table)
+        for name in names:
+            slo = workspace.settings.deployment(name).slo
+            needed = horizon if slo is None else min(horizon, minute_of(workspace.now() - slo.period))
+            key = f"deployment, at, {others}"
+            _delete(pace, table, "deployment = :name AND at < :horizon", key=key, name=name, horizon=needed)
 
 
 def _remove_oldest(workspace: Workspace, pace: Batches) -> Removed:
@@ -134,9 +149,11 @@ def _first_arrival(tx: Session) -> str | None:
     return min([*times, row["first"]] if row["first"] else times, default=None)
 
 
-def _delete(pace: Batches, table: str, where: str, *, once: bool = False, **values: str | int) -> int:
+def _delete(
+    pace: Batches, table: str, where: str, *, key: str = "rowid", once: bool = False, **values: str | int
+) -> int:
     """Delete the rows for which `where` holds, some in each transaction; how many they were."""
-    sql = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {where} LIMIT :batch)"
+    sql = f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {where} LIMIT :batch)"
     total = 0
     while True:
         with pace.write() as tx:

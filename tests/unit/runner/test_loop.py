@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +14,13 @@ from typing import Any, cast
 import pytest
 
 from quarterdeck.errors import DiskError, FencedError
+from quarterdeck.monitoring.queries import alerts
 from quarterdeck.processes import here
 from quarterdeck.runner import lease, loop
 from quarterdeck.runner.job import RunnerLease
 from quarterdeck.runner.narration import say
+from quarterdeck.settings import Settings
+from quarterdeck.traffic.recording import record_unanswered
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock
 
@@ -67,6 +71,24 @@ def test_what_runs_goes_on_while_the_disk_is_full(
     assert str(trouble) in said
     assert "runner: stopped" in said
     assert rounds == [0, 1]
+
+
+def test_the_runner_watches_error_budgets(workspace: Workspace) -> None:
+    settings = Settings.model_validate({"deployments": {"d": {"slo": {"availability": 0.999}}}})
+    wanting = dataclasses.replace(workspace, settings=settings)
+    record_unanswered(wanting, "d", 1, reason="failed", count=50)
+
+    class Opened:
+        """To be stopped once there is an alert, or in time to say that there is none."""
+
+        deadline = time.monotonic() + 20
+
+        @property
+        def is_set(self) -> bool:
+            return bool(alerts(wanting)) or time.monotonic() > self.deadline
+
+    work(wanting, Opened())
+    assert [alert.kind for alert in alerts(wanting)] == ["slo"]
 
 
 def test_a_runner_whose_lease_another_one_has_ends(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from quarterdeck import events, freezing
 from quarterdeck.deployments import rollout
 from quarterdeck.errors import BusyError, DiskError, QuarterdeckError, RefusedError
 from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity
+from quarterdeck.monitoring.burning import watch_budgets
 from quarterdeck.monitoring.silence import end_silences, silence
 from quarterdeck.pipelines import ending, submission
 from quarterdeck.pipelines.run import Run, RunState, find_run
@@ -26,6 +27,7 @@ from quarterdeck.runner.reactions import react
 from quarterdeck.settings import Settings
 from quarterdeck.settings.making import ModelSettings
 from quarterdeck.settings.notifications import NotificationSettings
+from quarterdeck.traffic.recording import record_answered, record_unanswered
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock, FakeNotifier
 from tests.gateways import add_classifier
@@ -333,6 +335,23 @@ def test_an_alert_s_end_is_told_to_those_who_keep_incidents(workspace: Workspace
         react(told)
         found = [job.payload for job in all_jobs(told) if job.payload["again"] == again]
         assert [payload["webhook"] for payload in found] == expected
+
+
+def test_a_budget_that_burns_is_told_of_and_makes_no_other_work(workspace: Workspace) -> None:
+    slo = {"deployments": {"none": {"slo": {"availability": 0.999}}}}
+    told = with_settings(workspace, notifications={"webhooks": [{"url": "http://a", "resolved": True}]}, **slo)
+    record_unanswered(told, "none", 1, reason="failed", count=50)
+    watch_budgets(told)
+    react(told)
+    assert isinstance(told.ports.clock, FakeClock)
+    told.ports.clock.advance(hours=7)
+    record_answered(told, {("none", 1000): 1})
+    watch_budgets(told)
+    react(told)
+    assert [(job.kind, job.subject, job.payload["again"]) for job in all_jobs(told)] == [
+        (JobKind.NOTIFY, "alert/1", ""),
+        (JobKind.NOTIFY, "alert/1", "-resolved"),
+    ]
 
 
 def test_a_full_disk_is_told_once_to_each_receiver(workspace: Workspace) -> None:

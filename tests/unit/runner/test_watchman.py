@@ -10,9 +10,13 @@ import pytest
 
 from quarterdeck import events
 from quarterdeck.disk import Reserve
-from quarterdeck.runner.watchman import DiskWatch, SignOfLife
+from quarterdeck.errors import DamagedError
+from quarterdeck.monitoring.queries import alerts
+from quarterdeck.runner import watchman
+from quarterdeck.runner.watchman import BudgetWatch, DiskWatch, SignOfLife
 from quarterdeck.settings import Settings
 from quarterdeck.settings.host import DiskSettings, RunnerSettings
+from quarterdeck.traffic.recording import record_unanswered
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeNotifier
 from tests.waiting import wait_for
@@ -92,3 +96,29 @@ def test_without_a_url_nothing_is_sent(workspace: Workspace) -> None:
     notifier = workspace.ports.notifier
     assert isinstance(notifier, FakeNotifier)
     assert notifier.sent == []
+
+
+def test_budgets_are_looked_at_once_a_minute_and_trouble_with_them_stops_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings.model_validate({"deployments": {"d": {"slo": {"availability": 0.999}}}})
+    wanting = dataclasses.replace(workspace, settings=settings)
+    seconds = [1000.0]
+    monkeypatch.setattr("quarterdeck.runner.watchman.time.monotonic", lambda: seconds[0])
+    watch = BudgetWatch()
+    watch.look(wanting)
+    record_unanswered(wanting, "d", 1, reason="failed", count=50)
+    seconds[0] += 59
+    watch.look(wanting)
+    assert alerts(wanting) == []
+    seconds[0] += 1
+    watch.look(wanting)
+    assert [alert.kind for alert in alerts(wanting)] == ["slo"]
+
+    def broken(workspace: Workspace) -> None:
+        raise DamagedError("traffic.db is damaged")
+
+    monkeypatch.setattr(watchman, "watch_budgets", broken)
+    seconds[0] += 60
+    watch.look(wanting)
+    assert "error budgets: traffic.db is damaged" in capsys.readouterr().err

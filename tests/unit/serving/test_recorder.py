@@ -116,3 +116,30 @@ def test_values_that_must_not_be_stored_are_not(workspace: Workspace) -> None:
     recorder.offer(served("one", rows=2))
     recorder.close()
     assert [row[8] for row in rows_of(workspace, "prediction")] == ["[null,null]"] * 2
+
+
+def test_every_answer_is_counted_recorded_or_not_and_waits_for_the_lock(workspace: Workspace) -> None:
+    sampled = policy(workspace, record=0.0)
+    with workspace.traffic.lock.held("someone else"):
+        recorder = Recorder(sampled, Metrics(workspace.folder / "metrics", 0), limit=100, worker="gateway/0")
+        for latency in (900, 950, 70_000):
+            recorder.count_answer("d", latency)
+        recorder.count_error("d", 1, "failed")
+    recorder.count_answer("e", 900)
+    recorder.close()
+    assert sorted((row[0], row[2], row[3]) for row in rows_of(workspace, "answered")) == [
+        ("d", 900, 1),
+        ("d", 1000, 1),
+        ("d", 70_000, 1),
+        ("e", 900, 1),
+    ]
+    assert [row[2:] for row in rows_of(workspace, "unanswered")] == [(1, "failed", 1)]
+
+
+def test_the_counts_of_several_workers_add_up(workspace: Workspace) -> None:
+    for worker in ("gateway/0", "gateway/1"):
+        recorder = Recorder(workspace, Metrics(workspace.folder / "metrics", 0), limit=100, worker=worker)
+        for _ in range(3):
+            recorder.count_answer("d", 900)
+        recorder.close()
+    assert [row[2:] for row in rows_of(workspace, "answered")] == [(900, 6)]

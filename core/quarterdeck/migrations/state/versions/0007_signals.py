@@ -1,4 +1,4 @@
-"""Values that training never saw, columns together, and traffic that does not come as before: alerts of their own."""
+"""More kinds of alerts: values never seen before, columns together, what does not come, budgets that burn."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,8 +16,8 @@ WIDER = (
     ),
     (
         "alert",
-        "kind IN ('drift', 'missing', 'quality', 'outage', 'estimate', 'predictions')",
-        "kind IN ('drift', 'missing', 'quality', 'outage', 'estimate', 'predictions', 'across', 'traffic', 'unseen')",
+        "'estimate', 'predictions')",
+        "'estimate', 'predictions', 'across', 'traffic', 'unseen', 'slo')",
     ),
 )
 
