@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from quarterdeck_console.cli import (
+    alerting,
     data,
     delivery,
     demonstration,
@@ -78,6 +79,7 @@ app.command("silence")(monitoring.silence)
 app.command("unsilence")(monitoring.unsilence)
 app.command("note")(monitoring.note)
 app.command("ticket")(monitoring.ticket)
+app.command("suspects")(alerting.suspects)
 app.command("incident")(monitoring.incident)
 app.command("report")(monitoring.report)
 data_app.command("add")(data.add)
