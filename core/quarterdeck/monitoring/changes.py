@@ -145,6 +145,13 @@ def schema_changes(tx: Session, datasets: Sequence[str], clock: Clock) -> Iterat
             yield Change("schema", f"data/{name}@{version.number}", at, clock(at), what, tuple(found))
 
 
+def data_versions(tx: Session, datasets: Sequence[str], clock: Clock) -> Iterator[tuple[str, datetime]]:
+    """The newest versions of those datasets, and when each was added, in event time."""
+    query = select(DatasetVersion, Dataset.name).join(Dataset).where(col(Dataset.name).in_(datasets))
+    for version, name in tx.exec(query.order_by(col(DatasetVersion.id).desc()).limit(MOST_VERSIONS)):
+        yield f"data/{name}@{version.number}", clock(version.created_at)
+
+
 def datasets_of(tx: Session, model: str, versions: Sequence[int]) -> list[str]:
     """The datasets that any of those versions was made from."""
     names = [name for number in versions for name in lineage.upstream(tx, f"version/{model}@{number}")]

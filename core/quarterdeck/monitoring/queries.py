@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from quarterdeck.monitoring.alert import Alert, AlertState, Judgement, find_alert
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.monitoring.result import Aspect, Result
+from quarterdeck.monitoring.standing import Cost, standing_of
 from quarterdeck.workspace import Workspace
 
 STRIP_LENGTH = 12
@@ -46,6 +47,10 @@ class AlertRow:
     owner: str | None
     """As the monitor's settings say now."""
     runbook: str | None
+    q_value: float | None
+    """How sure it is: see `standing.Standing`."""
+    interval: tuple[float, float] | None
+    cost: Cost | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def alerts(workspace: Workspace, *, all: bool = False, deployment: str | None = 
     resolved_last = (col(Alert.state) == AlertState.RESOLVED).asc()
     with workspace.state.read() as tx:
         found = tx.exec(query.order_by(resolved_last, col(Alert.score).desc(), col(Alert.id)))
-        return [_alert_row(workspace, alert) for alert in found]
+        return [_alert_row(tx, workspace, alert) for alert in found]
 
 
 def alert(workspace: Workspace, alert_id: int) -> AlertRow:
@@ -108,7 +113,7 @@ def alert(workspace: Workspace, alert_id: int) -> AlertRow:
         NotFoundError: there is none of that number.
     """
     with workspace.state.read() as tx:
-        return _alert_row(workspace, find_alert(tx, alert_id))
+        return _alert_row(tx, workspace, find_alert(tx, alert_id))
 
 
 def results(
@@ -180,10 +185,17 @@ def _verdicts(tx: Session, monitor: str, aspect: Aspect) -> Sequence[tuple[datet
     return tx.exec(query.order_by(col(Result.window_end).desc()).limit(STRIP_LENGTH)).all()
 
 
-def _alert_row(workspace: Workspace, alert: Alert) -> AlertRow:
+def _alert_row(tx: Session, workspace: Workspace, alert: Alert) -> AlertRow:
     assert alert.id is not None
     settings = workspace.settings.monitors.get(alert.monitor)
-    told = {"owner": settings and settings.owner, "runbook": settings and settings.runbook}
+    standing = standing_of(tx, alert)
+    told = {
+        "owner": settings and settings.owner,
+        "runbook": settings and settings.runbook,
+        "q_value": standing.q_value,
+        "interval": standing.interval,
+        "cost": standing.cost,
+    }
     kept = {name: getattr(alert, name) for name in AlertRow.__dataclass_fields__ if name not in told}
     return AlertRow(**{**kept, **told, "columns": tuple(alert.columns)})
 
