@@ -25,9 +25,9 @@ MOST_VERSIONS = 200
 """So many of the newest data versions are compared, each with the one before it."""
 RAN = ("run.succeeded", "run.held")
 VERBS = {
-    "deployment.deployed": "deployed",
-    "deployment.rolled_back": "rolled back to",
-    "deployment.undone": "put back by an undo",
+    "deployment.deployed": "was deployed",
+    "deployment.rolled_back": "came back by a rollback",
+    "deployment.undone": "came back by an undo",
 }
 
 
@@ -45,8 +45,8 @@ class Move:
     revision: int
 
     @property
-    def verb(self) -> str:
-        return VERBS[self.event.kind]
+    def words(self) -> str:
+        return f"version {self.version} {VERBS[self.event.kind]}"
 
 
 @dataclass(frozen=True, slots=True)

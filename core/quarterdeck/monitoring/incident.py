@@ -201,6 +201,7 @@ def _moment(event: Event, *, own: bool) -> Moment:
         "alert.silenced": f"silenced until {data.get('until')}: {data.get('reason')}",
         "alert.unsilenced": "the silence ended",
         "alert.resolved": f"resolved: {data.get('why')}",
+        "alert.report_requested": "a full report was asked for",
         "alert.reported": "a full report was made",
         "alert.noted": str(data.get("text")),
         "alert.ticketed": f"ticket: {data.get('ticket') or 'none any more'}",

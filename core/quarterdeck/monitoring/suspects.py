@@ -164,7 +164,7 @@ class _Search:
         yield Suspect(
             kind="revision",
             reference=f"revision/{self.alert.deployment}@{move.revision}",
-            what=f"version {move.version} was {move.verb}{before}: {who}",
+            what=f"{move.words}{before}: {who}",
             when=move.when,
             at=move.event.at,
             seconds_before=self._gap(move.when).total_seconds(),

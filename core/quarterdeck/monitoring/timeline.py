@@ -62,7 +62,7 @@ def timeline(workspace: Workspace, alert_id: int) -> Timeline:
         clock = partial(event_time_at, workspace, alert.deployment)
         start, end = windows[0].start, windows[-1].end
         moves = moves_before(tx, alert.deployment, end, clock)
-        marks = [Mark(move.when, "revision", f"version {move.version} {move.verb}") for move in moves]
+        marks = [Mark(move.when, "revision", move.words) for move in moves]
         if moves:
             datasets = datasets_of(tx, moves[-1].model, sorted({move.version for move in moves}))
             marks += [Mark(when, "data", f"{name} added") for name, when in data_versions(tx, datasets, clock)]
