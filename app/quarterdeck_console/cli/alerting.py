@@ -37,7 +37,7 @@ def suspects(
 
 def report(
     alert_id: Annotated[
-        int | None, typer.Argument(metavar="[ALERT]", help="The alert's number.", show_default=False)
+        int | None, typer.Argument(metavar="ALERT", help="The alert's number.", show_default=False)
     ] = None,
     monitor: Annotated[
         str | None, typer.Option("--monitor", help="Of a window of this monitor instead.", show_default=False)

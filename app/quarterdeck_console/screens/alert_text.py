@@ -31,11 +31,11 @@ VERBS = {"missing": "missing", "quality": "worse", "estimate": "worse (estimated
 LEAST_LOSS = 0.005
 QUESTION = "Would a rollback help?"
 ACTIONS = (
-    ("R", "plan a rollback: nothing changes before you confirm"),
+    ("R", "plan a rollback; nothing changes by that"),
     ("A", "take it on, as real or as noise"),
-    ("S", "let it tell nobody for a while (:silence 2h reason)"),
-    ("C", "write something down (:note text)"),
-    ("b", "Evidently's full report, in a browser or as a file"),
+    ("S", "let it tell nobody for a while (:silence)"),
+    ("C", "write something down (:note)"),
+    ("b", "Evidently's full report, in a browser"),
     ("v", "the newest predictions"),
 )
 
@@ -89,6 +89,8 @@ def cost(row: AlertRow) -> Text:
 
 
 def standing(row: AlertRow) -> Text:
+    if row.state == "silenced" and row.silenced_until is not None:
+        return text(f"tells nobody until {moment(row.silenced_until)}", MUTED)
     words = f"{row.state}: {row.judgement}" if row.judgement and row.state == "acknowledged" else row.state
     informational = row.severity == "informational" and row.state == "open"
     return text(words, MUTED if informational else STATES.get(row.state, ""))

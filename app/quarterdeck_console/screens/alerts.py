@@ -59,6 +59,7 @@ class AlertsPane(Pane):
         Column("SURE", lambda r: alert_text.sure(r), priority=2),
         Column("COSTS", lambda r: alert_text.cost(r), least=14),
         Column("STATE", lambda r: alert_text.standing(r), priority=3),
+        Column("KIND", lambda r: text(r.kind), priority=5),
         Column("SUMMARY", lambda r: text(r.summary, MUTED), priority=6, least=20),
     )
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,7 +115,7 @@ def open_in_browser(path: Path) -> bool:
     if not command:
         return False
     try:
-        subprocess.Popen(
+        browser = subprocess.Popen(
             [*command, str(path)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -123,4 +124,6 @@ def open_in_browser(path: Path) -> bool:
         )
     except OSError:
         return False
+    # Most hand the page to another process and end at once: somebody has to take note of that.
+    threading.Thread(target=browser.wait, name="browser", daemon=True).start()
     return True
