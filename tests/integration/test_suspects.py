@@ -361,7 +361,7 @@ def test_a_first_revision_that_saw_a_quiet_window_is_no_suspect(workspace: Works
     version(deck)
     put(deck, 1)
     at(deck, 3)
-    judged(deck, 0, 1, score("amount"))
+    judged(deck, 0, 1, score("amount"), moved("age"))
     judged(deck, 1, 1, moved())
     (only,) = suspects(deck, opened(deck, 1, 1, "amount"))
     assert only.kind == "inputs"

@@ -170,17 +170,17 @@ def suspects(page: Page, found: Sequence[Suspect], *, limit: int | None = None) 
         page.line("Nothing is known that was changed, or came in otherwise, before it began.", MUTED)
     for number_, one in enumerate(found[:limit], start=1):
         columns = f": {clean(', '.join(one.columns))}" if one.columns else ""
-        ahead = f", {duration(one.seconds_before)} before the onset" if one.seconds_before else ", in its first window"
+        ahead = f"{duration(one.seconds_before)} before the onset" if one.seconds_before else "at the onset"
         page.line(
             Text.assemble(
                 (f"{number_}. ", STRONG),
                 (clean(one.reference), ACCENT),
                 (columns, STRONG),
-                (f"  {one.score:.2f}  {day(one.when)}{ahead}", MUTED),
+                (f"  {one.score:.2f}  {day(one.when)}, {ahead}", MUTED),
             )
         )
-        page.line(f"   {clean(one.what)}")
-        page.line(f"   {clean(one.why)}", MUTED)
+        page.line(f"  {clean(one.what)}")
+        page.line(f"  {clean(one.why)}", MUTED)
 
 
 def rollback(page: Page, plan: RollbackPlan | str | None) -> None:

@@ -145,12 +145,10 @@ def _place(score: dict[str, float], key: str, low: float, high: float, style: st
 
 def timeline(page: Page, found: Timeline, *, width: int = STRIP_WIDTH) -> None:
     """The windows around the onset as strips, oldest left, with letters where something was changed."""
-    page.line("")
-    page.line(
-        Text.assemble(
-            ("Timeline, in event time   ", ACCENT), ("● quiet ", GOOD), ("✖ found ", BAD), ("▲ inconclusive", WARN)
-        )
-    )
+    head = Text.assemble(("Timeline, in event time", ACCENT))
+    if width > NARROW:
+        head.append("   ● quiet ", GOOD).append("✖ found ", BAD).append("▲ inconclusive", WARN)
+    page.line("").line(head)
     windows = found.windows
     if not windows:
         page.line("No window was judged yet.", MUTED)

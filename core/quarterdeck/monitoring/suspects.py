@@ -30,6 +30,9 @@ LEAST_SCORE = 0.05
 CHAIN = {"data": 0.9, "schema": 0.85, "code": 0.8, "packages": 0.5}
 """What made a version stands below the revision that put it there, in this order."""
 OF_INPUTS = KINDS[Aspect.INPUTS]
+WINDOWS = 60
+"""So many windows before the onset are looked at for how long something had been so, or quiet."""
+UNITS = {"wasserstein_normed": " sigma", "jensen_shannon": " Jensen-Shannon", "share_moved": " of values"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def suspects(workspace: Workspace, alert_id: int) -> tuple[Suspect, ...]:
 
     Times are event time: a moment of the clock is placed where the traffic was by then (`traffic.reached`). Nothing
     counts that happened after the alert's first window, was replaced again before it, or belongs to another
-    deployment or dataset; nor a first revision that had seen a quiet window.
+    deployment or dataset; nor a first revision that had served a window in which the alert's columns were quiet.
 
     Raises:
         NotFoundError: there is no such alert.
@@ -107,6 +110,7 @@ class _Search:
         self.of_inputs = self.alert.kind in OF_INPUTS
         served = {move.version for move in self.moves} - {onset.version}
         self.asked = {version: found for version, found in onset.others.items() if version in served}
+        self.earlier = windows_before(tx, onset, WINDOWS)
 
     def found(self) -> Iterator[Suspect]:
         if self.alert.kind is not AlertKind.OUTAGE:
@@ -122,11 +126,10 @@ class _Search:
         for (column, sign), row in self.onset.strange.items():
             if all((column, sign) in found for found in self.asked.values()):
                 groups.setdefault((sign, column in self.alert.columns), {})[column, sign] = row
-        windows = windows_before(self.tx, self.onset, _WINDOWS)
         for (sign, _), rows in groups.items():
             columns = tuple(column for column, _ in rows)
             since = self.onset.start
-            for window in windows:
+            for window in self.earlier:
                 if not set(rows) <= set(strange_in([window])):
                     break
                 since = window.window_start
@@ -204,8 +207,11 @@ class _Search:
         return tuple(column for column in columns if column in self.alert.columns)
 
     def _was_quiet(self, version: int) -> bool:
-        windows = windows_before(self.tx, self.onset, _WINDOWS)
-        return any(window.version == version and window.verdict is Verdict.QUIET for window in windows)
+        """Whether a version had served a window in which nothing that the alert is about was strange."""
+        judged = (one for one in self.earlier if one.version == version and one.verdict is not Verdict.INCONCLUSIVE)
+        if not self.of_inputs:
+            return any(one.verdict is Verdict.QUIET for one in judged)
+        return any(not self._own([column for column, _ in strange_in([one])]) for one in judged)
 
     def _schemas(self) -> Iterator[Suspect]:
         """Data versions of another shape, in the datasets that the deployment's versions were made from."""
@@ -242,10 +248,6 @@ class _Search:
         return min(max(sum(weights.get(column, 0.0) for column in columns), 0.1), 1.0)
 
 
-_WINDOWS = 60
-"""So many windows before the onset are looked at for how long something had been so, or quiet."""
-
-
 def _in_words(column: str, sign: Sign, row: dict[str, object]) -> str:
     if sign is Sign.MISSING:
         return f"{row['missing_current']:.0%} of {column} missing, {row['missing_reference']:.0%} in the reference"
@@ -253,9 +255,6 @@ def _in_words(column: str, sign: Sign, row: dict[str, object]) -> str:
         return f"{row['unseen']:.0%} of {column} are categories that the reference has not"
     place = f" in {row['slice']}" if row.get("slice") else ""
     return f"{column} moved{place} by {row['effect']:.2g}{UNITS.get(str(row.get('measure')), '')}"
-
-
-UNITS = {"wasserstein_normed": " sigma", "jensen_shannon": " Jensen-Shannon", "share_moved": " of values"}
 
 
 def _listed(columns: Sequence[str]) -> str:
