@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from quarterdeck_console.alert_words import cost, sure
 from quarterdeck_console.cli.output import JsonFlag, emit, say, table
 from quarterdeck_console.cli.session import opened
 
@@ -41,8 +42,8 @@ def alerts(
                 find_deployment(tx, deployment)
         rows = read_alerts(workspace, all=everything, deployment=deployment)
     text = table(
-        ("alert", "severity", "state", "deployment", "kind", "since", "what"),
-        [(a.id, a.severity, a.state, a.deployment, a.kind, a.onset, a.summary) for a in rows],
+        ("alert", "severity", "state", "deployment", "kind", "since", "sure", "costs", "what"),
+        [(a.id, a.severity, a.state, a.deployment, a.kind, a.onset, sure(a), cost(a), a.summary) for a in rows],
     )
     emit(rows, text, as_data=as_data)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from quarterdeck_console import alert_words
 from quarterdeck_console.formatting import DASH, Page, clean, day, duration, moment, number, text
 from quarterdeck_console.screens import rollback_text
 from quarterdeck_console.themes import ACCENT, BAD, FAINT, GOOD, MUTED, STRONG, WARN
@@ -28,7 +29,6 @@ METRICS = ("quality", "estimate")
 """Kinds that are about one metric, and not about columns."""
 UNITS = {"wasserstein_normed": " sigma", "jensen_shannon": " JS", "share_moved": " moved"}
 VERBS = {"missing": "missing", "quality": "worse", "estimate": "worse (estimated)", "outage": "took the gateway along"}
-LEAST_LOSS = 0.005
 QUESTION = "Would a rollback help?"
 ACTIONS = (
     ("R", "plan a rollback; nothing changes by that"),
@@ -67,25 +67,17 @@ def since(row: AlertRow, *, now: datetime | None = None) -> Text:
 
 def sure(row: AlertRow) -> Text:
     """How sure it is: the corrected chance of so large a shift, or where the metric lies with 95%."""
-    if row.interval is not None:
-        return text(f"95% {row.interval[0]:.2f}-{row.interval[1]:.2f}")
-    if row.q_value is None:
-        return text(None)
-    return text(chance(row.q_value))
-
-
-def chance(q_value: float) -> str:
-    return "q<0.001" if q_value < 0.001 else f"q={q_value:.2g}"
+    return text(alert_words.sure(row))
 
 
 def cost(row: AlertRow) -> Text:
     """What it costs: the model's relative loss of quality, by labels or by expectation."""
-    if row.cost is None:
+    words = alert_words.cost(row)
+    if words is None:
         return text(None if row.state == "resolved" else "not known", FAINT)
-    if row.cost.loss < LEAST_LOSS:
-        return text(f"{row.cost.how} none", GOOD)
-    style = BAD if row.severity == "page" else WARN
-    return text(f"{row.cost.how} -{row.cost.loss:.0%} {row.cost.metric}", style)
+    if words.endswith("none"):
+        return text(words, GOOD)
+    return text(words, BAD if row.severity == "page" else WARN)
 
 
 def standing(row: AlertRow) -> Text:
@@ -146,7 +138,7 @@ def _columns(
                 ("> " if name == chosen else "  ") + _short(name, 20),
                 f"{score['effect']:.3g}{UNITS.get(score.get('measure', ''), '')}",
                 "" if settings is None else number(settings.threshold),
-                chance(score["q_value"]) if score.get("q_value") is not None else DASH,
+                alert_words.chance(score["q_value"]) if score.get("q_value") is not None else DASH,
                 number(score.get("n_current")),
                 DASH if missing is None else f"{missing:.0%}" + (f", was {former:.0%}" if former else ""),
                 DASH if weight is None else f"{weight:.0%}",

@@ -69,9 +69,9 @@ class Reports:
 
     def _show(self, path: Path) -> None:
         if open_in_browser(path):
-            self._screen.say(f"The report opens in the browser: {path}")
+            self._screen.say(f"The report opens in the browser: {_short(path)}")
         else:
-            self._screen.say(f"No browser here; the report is {path}")
+            self._screen.say(f"No browser here; the report is {_short(path)}")
 
 
 def written(workspace: Workspace, alert_id: int) -> Path | None:
@@ -105,6 +105,12 @@ def request(workspace: Workspace, alert_id: int) -> bool:
 
     request_report(workspace, alert_id)
     return runner_state(workspace).alive
+
+
+def _short(path: Path) -> Path:
+    """From the current folder where it lies below it: there is one line for it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def open_in_browser(path: Path) -> bool:

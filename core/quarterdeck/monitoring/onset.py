@@ -100,6 +100,7 @@ def windows_before(tx: Session, onset: Onset, limit: int) -> list[Result]:
         Result.monitor == onset.alert.monitor,
         Result.aspect == Aspect.INPUTS,
         col(Result.served).is_(True),
+        col(Result.window_start) < onset.start,
         col(Result.window_end) <= onset.start,
     )
-    return list(tx.exec(query.order_by(col(Result.window_end).desc(), col(Result.n_current).desc()).limit(limit)))
+    return list(tx.exec(query.order_by(col(Result.window_start).desc(), col(Result.n_current).desc()).limit(limit)))

@@ -109,7 +109,7 @@ def _newest(tx: Session, alert: Alert) -> Result | None:
         col(Result.served).is_(True),
         col(Result.window_end) <= alert.last_window_end,
     )
-    newest = query.order_by(col(Result.window_end).desc(), col(Result.n_current).desc())
+    newest = query.order_by(col(Result.window_start).desc(), col(Result.n_current).desc())
     return tx.exec(newest.limit(1)).first()
 
 

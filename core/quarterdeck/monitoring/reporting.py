@@ -79,7 +79,7 @@ def report_of_window(workspace: Workspace, name: str, start: datetime) -> str:
         of_window = judged.where(Result.window_start == start).order_by(col(Result.n_current).desc())
         result = tx.exec(of_window.limit(1)).first()
         if result is None:
-            newest = tx.exec(judged.order_by(col(Result.window_end).desc()).limit(1)).first()
+            newest = tx.exec(judged.order_by(col(Result.window_start).desc()).limit(1)).first()
             known = "none yet" if newest is None else f"the newest begins at {newest.window_start.isoformat()}"
             raise NotFoundError(
                 f"No window of monitor '{name}' that begins at {start.isoformat()} was judged; {known}."
