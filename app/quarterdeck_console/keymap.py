@@ -51,6 +51,11 @@ TEXT = (
     Key("text.page_up", "pageup", "page(-1)", "page", "one page up", "PgUp"),
 )
 
+ALERT = (
+    Key("alert.next_column", "down", "column(1)", "next column", "plot the next of its columns", "Down"),
+    Key("alert.previous_column", "up", "column(-1)", "column before", "plot the column before", "Up"),
+)
+
 PANES = (
     Key("pane.pulse", "1", "pane('pulse')", "Pulse", "Pulse: pipelines, models, alerts and deployments on one screen"),
     Key("pane.pipelines", "2", "pane('pipelines')", "Pipelines", "Pipelines, their runs and steps"),
@@ -91,11 +96,20 @@ CONSOLE = (
         "the log of the row's run or job, or of a schedule's newest job, followed as it grows",
     ),
     Key("row.predictions", "v", "predictions", "predictions", "the predictions of the row's deployment, newest first"),
+    Key(
+        "row.report",
+        "b",
+        "report",
+        "report",
+        "Evidently's full report of the alert, in a browser where there is one; it is asked for if there is none yet",
+    ),
     Key("row.copy", "c", "copy", "copy id", "send the row's id to the terminal's clipboard"),
     Key("row.refresh", "r", "reload", "refresh", "read again now"),
     Key("write.roll_back", "R", "roll_back", "roll back", "plan a rollback of the row's deployment"),
     Key("write.undo", "U", "undo", "undo", "plan the reverse of the deployment's newest change"),
     Key("write.acknowledge", "A", "acknowledge", "acknowledge", "acknowledge the alert: real or noise?"),
+    Key("write.silence", "S", "silence", "silence", "let the alert tell nobody for a while: begins `:silence`"),
+    Key("write.comment", "C", "comment", "comment", "write something down about the alert: begins `:note`"),
     Key(
         "write.execute",
         "E",
@@ -145,6 +159,7 @@ def everything() -> dict[str, tuple[Key, ...]]:
     return {
         "In a table": TABLE,
         "In a text": TEXT,
+        "On an alert's page": ALERT,
         "Everywhere": CONSOLE,
         "On the rollback screen": ROLLBACK,
         "When asked": QUESTION,

@@ -17,6 +17,7 @@ import pytest
 from quarterdeck import events
 from quarterdeck.bootstrap import open_workspace
 from quarterdeck.monitoring.queries import alerts
+from quarterdeck.monitoring.suspects import suspects
 from quarterdeck.registry.queries import models
 from quarterdeck.runner.queries import jobs
 from quarterdeck.workspace import Workspace
@@ -84,6 +85,41 @@ def test_without_a_terminal_the_whole_story_happens(tmp_path: Path) -> None:
         with workspace.state.read() as tx:
             assert events.verify(tx) >= figures["events"] > 20  # Its processes tell of their end after the figures.
         the_harmless_shift_is_real_and_tells_nobody(workspace)
+        each_event_has_its_columns_and_its_suspects(workspace)
+    no, yes = (line.strip() for line in story if "would a rollback help?" in line)
+    assert no.endswith(
+        "no, because the earlier version sees the same input: amount in channel=app is as foreign to version 1"
+    )
+    assert "yes, because version 2 predicts worse than on its holdout" in yes
+    assert yes.endswith("and what comes in is familiar to version 1")
+
+
+def each_event_has_its_columns_and_its_suspects(workspace: Workspace) -> None:
+    """The campaign and the cents came from upstream; what version 2 learnt from the cents is the deployment's."""
+    segment, cents, worse = sorted(alerts(workspace, all=True), key=lambda alert: alert.id)
+    assert (segment.columns, cents.columns, worse.columns) == (("segment",), ("amount",), ("roc_auc",))
+    assert [alert.onset.date().isoformat() for alert in (segment, cents, worse)] == [
+        "2026-02-12",
+        "2026-02-24",
+        "2026-03-12",
+    ]
+    for alert, moved in ((segment, "segment moved by 0.21"), (cents, "amount moved in channel=app by 46 sigma")):
+        (only,) = suspects(workspace, alert.id)
+        assert (only.kind, only.columns, only.when) == ("inputs", alert.columns, alert.onset)
+        assert only.what.startswith(moved)
+        assert only.why == "version 1 had served quiet windows before: the change came from upstream"
+    revision, data = suspects(workspace, worse.id)
+    assert (revision.kind, revision.reference) == ("revision", "revision/fraud@2")
+    assert revision.what == "version 2 was deployed, in place of version 1: revision 2, by policy (gate passed)"
+    assert (data.kind, data.reference) == ("data", "data/payments@2")
+    assert data.what == "version 2 learnt from it, version 1 from payments@1"
+    for one in (revision, data):
+        assert one.columns == ("amount",)
+        assert one.why == "amount is strange to version 2 and familiar to version 1"
+        # By the clock both are of today; in event time they were the fourth of March, in the small hours.
+        assert one.when.date().isoformat() == "2026-03-04"
+        assert one.at is not None
+        assert one.at > one.when
 
 
 def the_harmless_shift_is_real_and_tells_nobody(workspace: Workspace) -> None:

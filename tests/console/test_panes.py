@@ -192,7 +192,7 @@ async def test_names_with_markup_and_escapes_are_shown_as_they_are(seeded: Works
     shown = clean(MARKUP)
     async with console(seeded) as pilot:
         table = await go(pilot, "4")
-        assert table.rows[0].cells[4].plain == shown
+        assert table.rows[0].cells[2].plain == f"{shown} (a={shown})"
         await pilot.press("d")
         await settled(pilot, lambda: "[/bold]model[v2]" in console_of(pilot).view.query_one(TextView).text.plain)
         assert "\x1b" not in words(pilot)

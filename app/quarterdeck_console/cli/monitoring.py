@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from quarterdeck_console.alert_words import cost, sure
 from quarterdeck_console.cli.output import JsonFlag, emit, say, table
 from quarterdeck_console.cli.session import opened
 
@@ -41,8 +42,8 @@ def alerts(
                 find_deployment(tx, deployment)
         rows = read_alerts(workspace, all=everything, deployment=deployment)
     text = table(
-        ("alert", "severity", "state", "deployment", "kind", "since", "what"),
-        [(a.id, a.severity, a.state, a.deployment, a.kind, a.onset, a.summary) for a in rows],
+        ("alert", "severity", "state", "deployment", "kind", "since", "sure", "costs", "what"),
+        [(a.id, a.severity, a.state, a.deployment, a.kind, a.onset, sure(a), cost(a), a.summary) for a in rows],
     )
     emit(rows, text, as_data=as_data)
 
@@ -61,35 +62,6 @@ def ack(
         acknowledge(workspace, alert_id, Judgement.REAL if real else Judgement.NOISE)
         row = alert(workspace, alert_id)
     emit(row, f"alert/{alert_id} is yours, judged {row.judgement}.", as_data=as_data)
-
-
-def report(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The page; by default alert-N.html here.", show_default=False),
-    ] = None,
-    as_data: JsonFlag = False,
-) -> None:
-    """Write the full drift report of an alert's window as an HTML page."""
-    from quarterdeck.errors import NotFoundError, UsageError
-    from quarterdeck.monitoring.queries import alert
-
-    target = output or Path(f"alert-{alert_id}.html")
-    with opened() as workspace:
-        digest = alert(workspace, alert_id).report
-        if digest is None:
-            raise NotFoundError(
-                f"alert/{alert_id} has no report (yet): a job makes one for alerts on inputs that warn or page. "
-                "`quarterdeck jobs` shows it."
-            )
-        try:
-            target.write_bytes(workspace.artifacts.read(digest))
-        except OSError as error:
-            raise UsageError(
-                f"{target} cannot be written: {error.strerror}. Name another file with --output."
-            ) from None
-    emit({"file": target}, f"{target} is written. Open it in a browser.", as_data=as_data)
 
 
 def listed(as_data: JsonFlag = False) -> None:

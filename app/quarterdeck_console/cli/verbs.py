@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from quarterdeck_console.cli import (
+    alerting,
     data,
     delivery,
     demonstration,
@@ -80,8 +81,9 @@ app.command("silence")(monitoring.silence)
 app.command("unsilence")(monitoring.unsilence)
 app.command("note")(monitoring.note)
 app.command("ticket")(monitoring.ticket)
+app.command("suspects")(alerting.suspects)
 app.command("incident")(monitoring.incident)
-app.command("report")(monitoring.report)
+app.command("report")(alerting.report)
 data_app.command("add")(data.add)
 data_app.command("list")(data.list_versions)
 predictions_app.command("add")(elsewhere.add_predictions)

@@ -12,11 +12,11 @@ from textual.widget import Widget
 
 from quarterdeck_console import commands
 from quarterdeck_console.keymap import CONSOLE, bindings
-from quarterdeck_console.screens import help, predictions, writes
+from quarterdeck_console.screens import help, predictions, reports, writes
 from quarterdeck_console.screens.frame import Frame
 from quarterdeck_console.screens.job_text import ELAPSED_STEP
 from quarterdeck_console.screens.jobs import JobsPane
-from quarterdeck_console.screens.pane import LogPage, Pane, RollbackTarget, TextPage
+from quarterdeck_console.screens.pane import AlertPage, LogPage, Pane, RollbackTarget, TextPage
 from quarterdeck_console.screens.panes import make_pane
 from quarterdeck_console.screens.pulse import PulseView
 from quarterdeck_console.screens.trail import Trail
@@ -42,6 +42,7 @@ class ConsoleScreen(Frame):
         self._stack: list[View] = []
         self._pane = "pulse"
         self._trail = Trail()
+        self.reports = reports.Reports(self)
 
     def body(self) -> Iterable[Widget]:
         first = PulseView()
@@ -61,6 +62,7 @@ class ConsoleScreen(Frame):
     def state_changed(self) -> None:
         if self.view.stands:
             self.view.catch_up()
+        self.reports.state_changed()
 
     def traffic_changed(self) -> None:
         if self.view.live_traffic and self.view.stands:
@@ -114,9 +116,11 @@ class ConsoleScreen(Frame):
         self.query_one(Crumbs).go(path, self.view.filter_words)
         self.query_one(Footer).keys(self.view.keys)
 
-    def enter(self, page: Pane | TextPage | LogPage, pane: Pane | None = None, row: Row | None = None) -> None:
+    def enter(
+        self, page: Pane | TextPage | LogPage | AlertPage, pane: Pane | None = None, row: Row | None = None
+    ) -> None:
         """Go one level in."""
-        context = {"pane": pane, "row": row} if isinstance(page, TextPage) else {}
+        context = {"pane": pane, "row": row} if isinstance(page, TextPage | AlertPage) else {}
         self._push(view_of(page, **context))
 
     def on_table_selected(self, message: Table.Selected) -> None:
@@ -268,6 +272,9 @@ class ConsoleScreen(Frame):
     def action_predictions(self) -> None:
         predictions.list_newest(self, self.view.pane, self.view.row)
 
+    def action_report(self) -> None:
+        self.reports.ask(self.view.pane, self.view.row)
+
     def action_copy(self) -> None:
         if self.view.row is not None:
             self.app.copy_to_clipboard(self.view.row.key)
@@ -302,6 +309,20 @@ class ConsoleScreen(Frame):
 
     def action_acknowledge(self) -> None:
         writes.acknowledge(self, self.view.pane, self.view.row)
+
+    def action_silence(self) -> None:
+        self._begin_command("silence 2h ", "S lets an alert rest")
+
+    def action_comment(self) -> None:
+        self._begin_command("note ", "C writes something down about an alert")
+
+    def _begin_command(self, words: str, about: str) -> None:
+        """Open the command line with its first words: what is missing is for the person to type."""
+        pane, row = self.view.pane, self.view.row
+        if pane is None or row is None or pane.alert(row.source) is None:
+            self.say(f"{about}: press 4 and choose one.", bad=True)
+        elif (prompt := self._prompt()) is not None:
+            prompt.ask(":", words, complete=lambda typed: commands.complete(typed, []))
 
     def action_execute(self) -> None:
         writes.execute(self, self.view.pane, self.view.row)

@@ -50,6 +50,13 @@ class LogPage:
     """Asked on every change: the file appears when the job starts, and the next attempt writes another one."""
 
 
+@dataclass(frozen=True, slots=True)
+class AlertPage:
+    """An alert's own page."""
+
+    alert: int
+
+
 class Pane(ABC):
     """Rows of one kind. The base answers 'not here' to everything a pane does not offer."""
 
@@ -85,7 +92,7 @@ class Pane(ABC):
     def detail(self, workspace: Workspace, row: Any) -> Text:
         """Everything about the row. Runs in a thread."""
 
-    def enter(self, row: Any) -> Pane | TextPage | None:
+    def enter(self, row: Any) -> Pane | TextPage | AlertPage | None:
         """Where Enter leads; None for the row's own description."""
         return None
 

@@ -48,10 +48,10 @@ def title(plan: RollbackPlan, undone: RevisionRow | None) -> Text:
     return line
 
 
-def outlook(plan: RollbackPlan) -> Text:
+def outlook(plan: RollbackPlan, question: str = "Would it help?") -> Text:
     """The first line: would it help? With the alternatives below."""
     words = Text.assemble(
-        ("Would it help?  ", STRONG),
+        (f"{question}  ", STRONG),
         (plan.would_help, f"bold {ANSWERS.get(plan.would_help, '')}"),
         (f", because {clean(plan.because)}.", ""),
     )

@@ -11,9 +11,10 @@ from textual.containers import Horizontal
 
 from quarterdeck_console.keymap import Key, by_id
 from quarterdeck_console.reading import Reader
+from quarterdeck_console.screens.alert_view import AlertView
 from quarterdeck_console.screens.log_view import LogView
 from quarterdeck_console.screens.news import news_table, read_news
-from quarterdeck_console.screens.pane import PAGE_ROWS, LogPage, Pane, TextPage
+from quarterdeck_console.screens.pane import PAGE_ROWS, AlertPage, LogPage, Pane, TextPage
 from quarterdeck_console.screens.view import View
 from quarterdeck_console.widgets.filter import matcher, nothing_passes
 from quarterdeck_console.widgets.table import Row, Table
@@ -199,8 +200,10 @@ class PageView(View):
             self._longer.ask("longer", self._page.longer, self._text.show)
 
 
-def view_of(page: Pane | TextPage | LogPage, **context: Any) -> View:
+def view_of(page: Pane | TextPage | LogPage | AlertPage, **context: Any) -> View:
     """The view that shows `page`."""
+    if isinstance(page, AlertPage):
+        return AlertView(page.alert, **context)
     if isinstance(page, Pane):
         return TableView(page)
     if isinstance(page, LogPage):

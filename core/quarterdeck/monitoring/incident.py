@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from quarterdeck.database import timestamp
 from quarterdeck.errors import UsageError
 from quarterdeck.events import Event
 from quarterdeck.monitoring.alert import Alert, find_alert
+from quarterdeck.monitoring.suspects import Suspect, suspects
 from quarterdeck.workspace import Workspace
 
 LONGEST_NOTE = 4_000
@@ -50,6 +51,8 @@ class Incident:
     opened_at: datetime
     resolved_at: datetime | None
     timeline: tuple[Moment, ...]
+    suspects: tuple[Suspect, ...]
+    """What may be behind it, the likeliest first."""
 
 
 def note(workspace: Workspace, alert_id: int, text: str, *, actor: str | None = None) -> None:
@@ -117,6 +120,7 @@ def incident(workspace: Workspace, alert_id: int) -> Incident:
         opened_at=alert.opened_at,
         resolved_at=alert.resolved_at,
         timeline=tuple(sorted(moments, key=lambda moment: moment.at)),
+        suspects=suspects(workspace, alert_id),
     )
 
 
@@ -144,6 +148,7 @@ def _lines(found: Incident) -> Iterator[str]:
     for name, value in facts.items():
         if value:
             yield f"- **{name}:** {_plain(str(value))}"
+    yield from _suspected(found.suspects)
     yield ""
     yield "## Timeline"
     yield ""
@@ -155,6 +160,20 @@ def _lines(found: Incident) -> Iterator[str]:
     if any(not moment.own for moment in found.timeline):
         yield ""
         yield "What is set in italics happened meanwhile."
+
+
+def _suspected(found: Sequence[Suspect]) -> Iterator[str]:
+    yield ""
+    yield "## Suspects"
+    yield ""
+    if not found:
+        yield "Nothing is known that was changed, or came in otherwise, before it began."
+    for number, one in enumerate(found, start=1):
+        columns = f" Columns: {_plain(', '.join(one.columns))}." if one.columns else ""
+        yield (
+            f"{number}. **{_plain(one.reference)}** ({one.score:.2f}, {timestamp(one.when)[:16]} event time): "
+            f"{_plain(one.what)}; {_plain(one.why)}.{columns}"
+        )
 
 
 def _plain(text: str) -> str:
@@ -182,6 +201,7 @@ def _moment(event: Event, *, own: bool) -> Moment:
         "alert.silenced": f"silenced until {data.get('until')}: {data.get('reason')}",
         "alert.unsilenced": "the silence ended",
         "alert.resolved": f"resolved: {data.get('why')}",
+        "alert.report_requested": "a full report was asked for",
         "alert.reported": "a full report was made",
         "alert.noted": str(data.get("text")),
         "alert.ticketed": f"ticket: {data.get('ticket') or 'none any more'}",

@@ -12,21 +12,14 @@ from quarterdeck.monitoring.across import judge_across
 from quarterdeck.monitoring.arrivals import arrived_in, judge_arrivals, past_results
 from quarterdeck.monitoring.errors import Errors
 from quarterdeck.monitoring.estimates import Expectation
-from quarterdeck.monitoring.inputs import (
-    Reference,
-    judge_inputs,
-    load_reference,
-    reference_of,
-    watched_features,
-    window_columns,
-)
+from quarterdeck.monitoring.inputs import Reference, judge_inputs, window_columns
 from quarterdeck.monitoring.monitor import Monitor, Span
 from quarterdeck.monitoring.quality import judge_quality
+from quarterdeck.monitoring.reading import load_window_reference, read_span
 from quarterdeck.monitoring.result import VERDICTS, Aspect, Result, Verdict, moved
 from quarterdeck.monitoring.serving import Serving
-from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.version import ModelVersion, find_version
-from quarterdeck.traffic.window import WindowRows, read_window, watermark
+from quarterdeck.traffic.window import WindowRows, watermark
 from quarterdeck.workspace import Workspace
 
 
@@ -50,8 +43,7 @@ class Judge:
 
     def read(self, span: Span, *, version: int | None = None) -> WindowRows:
         """The predictions of a span that the monitor watches."""
-        rows = read_window(self.workspace, self.deployment, span.start, span.end, version=version)
-        return rows.at(self.monitor.takes)
+        return read_span(self.workspace, self.monitor, span, version=version)
 
     def inputs_of(self, version: int, window: Span, rows: WindowRows, *, served: bool) -> Result:
         """What came in, against the reference of a version that served the window or is judged beside."""
@@ -106,22 +98,10 @@ class Judge:
         if place not in self._references:
             known = self.version(version)
             self._references = {kept: found for kept, found in self._references.items() if kept[1] in (None, window)}
-            self._references[place] = None if known is None else self._load(known, window)
+            self._references[place] = (
+                None if known is None else load_window_reference(self.workspace, self.monitor, known, window)
+            )
         return self._references[place]
-
-    def _load(self, version: ModelVersion, window: Span) -> Reference | None:
-        monitor = self.monitor.settings
-        omitted = self.workspace.settings.deployment(monitor.deployment).omit
-        if monitor.reference == "training":
-            return load_reference(self.workspace, version, monitor.columns, omitted=omitted)
-        spans = self.monitor.past_weeks(window)
-        if monitor.reference_period is not None:
-            spans = [Span(*monitor.reference_period)]
-        features = watched_features(version, monitor.columns, omitted)
-        # All versions of a deployment take the same features in the same order.
-        rows = [row for span in spans for row in self.read(span).inputs]
-        columns = window_columns(Signature.from_dict(version.signature), rows)
-        return reference_of(version, [columns[feature.name] for feature in features])
 
     def version(self, number: int) -> ModelVersion | None:
         """None for a version that an outside system named and that is not registered here."""

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from quarterdeck.monitoring.alert import Alert, AlertState, Judgement, find_alert
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.monitoring.result import Aspect, Result
+from quarterdeck.monitoring.stakes import Cost, stakes_of
 from quarterdeck.workspace import Workspace
 
 STRIP_LENGTH = 12
@@ -46,6 +47,10 @@ class AlertRow:
     owner: str | None
     """As the monitor's settings say now."""
     runbook: str | None
+    q_value: float | None
+    """How sure it is: see `stakes.Stakes`."""
+    interval: tuple[float, float] | None
+    cost: Cost | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def alerts(workspace: Workspace, *, all: bool = False, deployment: str | None = 
     resolved_last = (col(Alert.state) == AlertState.RESOLVED).asc()
     with workspace.state.read() as tx:
         found = tx.exec(query.order_by(resolved_last, col(Alert.score).desc(), col(Alert.id)))
-        return [_alert_row(workspace, alert) for alert in found]
+        return [_alert_row(tx, workspace, alert) for alert in found]
 
 
 def alert(workspace: Workspace, alert_id: int) -> AlertRow:
@@ -108,7 +113,7 @@ def alert(workspace: Workspace, alert_id: int) -> AlertRow:
         NotFoundError: there is none of that number.
     """
     with workspace.state.read() as tx:
-        return _alert_row(workspace, find_alert(tx, alert_id))
+        return _alert_row(tx, workspace, find_alert(tx, alert_id))
 
 
 def results(
@@ -121,7 +126,8 @@ def results(
     if deployment is not None:
         query = query.where(Result.deployment == deployment)
     with workspace.state.read() as tx:
-        found = tx.exec(query.order_by(col(Result.window_end).desc(), col(Result.id)).limit(limit))
+        # By the start, for which there is an index: a monitor may have judged a hundred thousand windows.
+        found = tx.exec(query.order_by(col(Result.window_start).desc(), col(Result.id)).limit(limit))
         return [_result_row(result) for result in found]
 
 
@@ -177,13 +183,20 @@ def _verdicts(tx: Session, monitor: str, aspect: Aspect) -> Sequence[tuple[datet
     query = select(Result.window_end, Result.verdict).where(
         Result.monitor == monitor, Result.aspect == aspect, col(Result.served).is_(True)
     )
-    return tx.exec(query.order_by(col(Result.window_end).desc()).limit(STRIP_LENGTH)).all()
+    return tx.exec(query.order_by(col(Result.window_start).desc()).limit(STRIP_LENGTH)).all()
 
 
-def _alert_row(workspace: Workspace, alert: Alert) -> AlertRow:
+def _alert_row(tx: Session, workspace: Workspace, alert: Alert) -> AlertRow:
     assert alert.id is not None
     settings = workspace.settings.monitors.get(alert.monitor)
-    told = {"owner": settings and settings.owner, "runbook": settings and settings.runbook}
+    stakes = stakes_of(tx, alert)
+    told = {
+        "owner": settings and settings.owner,
+        "runbook": settings and settings.runbook,
+        "q_value": stakes.q_value,
+        "interval": stakes.interval,
+        "cost": stakes.cost,
+    }
     kept = {name: getattr(alert, name) for name in AlertRow.__dataclass_fields__ if name not in told}
     return AlertRow(**{**kept, **told, "columns": tuple(alert.columns)})
 

@@ -271,7 +271,8 @@ class _Execution:
                 data = {"version": run.version, "gate": str(version.gate), "metrics": candidate.metrics}
             run.move(state, now)
             tx.add(run)
-            self.workspace.record(tx, f"run.{state}", run.reference, {"pipeline": run.pipeline, **data})
+            told = {"pipeline": run.pipeline, "source": run.source, "commit": run.git.get("commit"), **data}
+            self.workspace.record(tx, f"run.{state}", run.reference, told)
         registered = f", registered {data['version']} (gate: {data['gate']})" if data["version"] else ""
         _say(f"run {self.run_id} {state}{registered}")
 

@@ -140,9 +140,16 @@ def _report(tx: Session, workspace: Workspace, event: Event) -> None:
     # The report costs seconds of a core: what tells nobody does not get one by itself.
     told = event.data.get("severity") in (Severity.PAGE, Severity.WARNING)
     if told and event.data.get("kind") in OF_INPUTS:
-        key = f"report:{event.subject}"
-        payload = {"alert": _number(event)}
-        queue.enqueue(tx, workspace, Work(JobKind.REPORT, key, event.subject, payload, terms_of(workspace)))
+        _queue_report(tx, workspace, event, f"report:{event.subject}")
+
+
+def _report_asked_for(tx: Session, workspace: Workspace, event: Event) -> None:
+    _queue_report(tx, workspace, event, f"report:event/{event.id}")
+
+
+def _queue_report(tx: Session, workspace: Workspace, event: Event, key: str) -> None:
+    payload = {"alert": _number(event)}
+    queue.enqueue(tx, workspace, Work(JobKind.REPORT, key, event.subject, payload, terms_of(workspace)))
 
 
 def _queue_replay(tx: Session, workspace: Workspace, event: Event) -> None:
@@ -225,6 +232,7 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "alert.opened": (_notify, _report),
     "alert.escalated": (_notify, _report),
     "alert.reopened": (_notify, _report),
+    "alert.report_requested": (_report_asked_for,),
     "alert.unsilenced": (_notify,),
     "alert.resolved": (_notify,),
     "replay.requested": (_queue_replay,),

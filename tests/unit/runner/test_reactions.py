@@ -157,6 +157,14 @@ def test_a_silenced_alert_tells_nobody_until_its_silence_ends_and_then_tells_aga
     assert job.payload["again"].startswith("-after-")
 
 
+def test_a_report_that_is_asked_for_is_made_again_whoever_was_told(workspace: Workspace) -> None:
+    with workspace.state.write("test") as tx:
+        for _ in range(2):
+            workspace.record(tx, "alert.report_requested", "alert/6")
+    react(workspace)
+    assert [(job.kind, job.payload) for job in all_jobs(workspace)] == [(JobKind.REPORT, {"alert": 6})] * 2
+
+
 @pytest.mark.parametrize(
     ("kind", "severity", "reports"),
     [("drift", "page", 1), ("missing", "warning", 1), ("drift", "informational", 0), ("quality", "page", 0)],
