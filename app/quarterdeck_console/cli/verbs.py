@@ -22,6 +22,7 @@ from quarterdeck_console.cli import (
     schedules,
     session,
     tokens,
+    webhooks,
     workspace,
 )
 from quarterdeck_console.cli.output import say
@@ -80,6 +81,7 @@ app.command("note")(monitoring.note)
 app.command("ticket")(monitoring.ticket)
 app.command("incident")(monitoring.incident)
 app.command("report")(monitoring.report)
+app.command("webhooks")(webhooks.webhooks)
 data_app.command("add")(data.add)
 data_app.command("list")(data.list_versions)
 predictions_app.command("add")(elsewhere.add_predictions)

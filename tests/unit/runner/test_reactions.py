@@ -13,6 +13,7 @@ from quarterdeck import events, freezing
 from quarterdeck.deployments import rollout
 from quarterdeck.errors import BusyError, DiskError, QuarterdeckError, RefusedError
 from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity
+from quarterdeck.monitoring.notice import Notice
 from quarterdeck.monitoring.silence import end_silences, silence
 from quarterdeck.pipelines import ending, submission
 from quarterdeck.pipelines.run import Run, RunState, find_run
@@ -23,6 +24,7 @@ from quarterdeck.runner import lease, queue, worker
 from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
 from quarterdeck.runner.queue import Work
 from quarterdeck.runner.reactions import react
+from quarterdeck.runner.telling import form_messages
 from quarterdeck.settings import Settings
 from quarterdeck.settings.making import ModelSettings
 from quarterdeck.settings.notifications import NotificationSettings
@@ -67,6 +69,11 @@ def alerting(workspace: Workspace, number: int = 7, severity: str = "page", kind
 def all_jobs(workspace: Workspace) -> list[Job]:
     with workspace.state.read() as tx:
         return list(tx.exec(select(Job)))
+
+
+def noted(workspace: Workspace) -> list[Notice]:
+    with workspace.state.read() as tx:
+        return list(tx.exec(select(Notice)))
 
 
 def with_settings(workspace: Workspace, **sections: Any) -> Workspace:
@@ -128,11 +135,12 @@ def test_an_alert_tells_each_webhook_once_for_each_severity_that_is_worth_it(wor
     happen(told, "alert.opened", "alert/7", severity="informational", kind="quality", deployment="none")
     react(told)
     assert all_jobs(told) == []
-    both = [{"alert": 7, "webhook": one.key, "again": ""} for one in told.settings.notifications.webhooks]
-    for severity, jobs in (("warning", both), ("warning", both), ("page", both + both)):
+    first, second = [one.key for one in told.settings.notifications.webhooks]
+    both = [("alert/7", first), ("alert/7", second)]
+    for severity, expected in (("warning", both), ("warning", both), ("page", both + both)):
         happen(told, "alert.escalated", "alert/7", severity=severity, kind="quality", deployment="none")
         react(told)
-        assert [job.payload for job in all_jobs(told)] == jobs
+        assert [(notice.subject, notice.webhook) for notice in noted(told)] == expected
 
 
 def test_a_silenced_alert_tells_nobody_until_its_silence_ends_and_then_tells_again(workspace: Workspace) -> None:
@@ -143,7 +151,7 @@ def test_a_silenced_alert_tells_nobody_until_its_silence_ends_and_then_tells_aga
     silence(told, 7, timedelta(hours=2), reason="the source is being mended")
     happen(told, "alert.escalated", "alert/7", None, **facts)
     react(told)
-    assert all_jobs(told) == [], "whatever happened before the silence was not told of yet, and is not now"
+    assert noted(told) == [], "whatever happened before the silence was not told of yet, and is not now"
     assert end_silences(told) == 0
     clock = told.ports.clock
     assert isinstance(clock, FakeClock)
@@ -151,8 +159,8 @@ def test_a_silenced_alert_tells_nobody_until_its_silence_ends_and_then_tells_aga
     assert end_silences(told) == 1
     assert end_silences(told) == 0
     react(told)
-    (job,) = all_jobs(told)
-    assert job.payload["again"].startswith("-after-")
+    (notice,) = noted(told)
+    assert notice.key.startswith("alert/7:page-after-")
 
 
 @pytest.mark.parametrize(
@@ -325,22 +333,18 @@ def test_an_alert_s_end_is_told_to_those_who_keep_incidents(workspace: Workspace
     plain, of_pager, of_chat = [one.key for one in told.settings.notifications.webhooks]
     alerting(told)
     facts = {"kind": "quality", "deployment": "none"}
-    for severity, again, expected in (
-        ("warning", "", [plain, of_chat]),
-        ("page", "-resolved", [of_pager, of_chat]),
-    ):
-        happen(told, "alert.resolved" if again else "alert.opened", "alert/7", severity=severity, **facts)
+    for severity, ended, expected in (("warning", False, [plain, of_chat]), ("page", True, [of_pager, of_chat])):
+        happen(told, "alert.resolved" if ended else "alert.opened", "alert/7", severity=severity, **facts)
         react(told)
-        found = [job.payload for job in all_jobs(told) if job.payload["again"] == again]
-        assert [payload["webhook"] for payload in found] == expected
+        assert [notice.webhook for notice in noted(told) if notice.ended is ended] == expected
 
 
 def test_a_full_disk_is_told_once_to_each_receiver(workspace: Workspace) -> None:
     told = with_settings(workspace, notifications={"webhooks": ["http://a", "http://b"]})
     happen(told, "disk.low", "disk", level="no jobs", free_bytes=1)
     react(told)
-    with told.state.read() as tx:
-        jobs = list(tx.exec(select(Job)))
+    assert form_messages(told) == 2
+    jobs = all_jobs(told)
     first, second = told.settings.notifications.webhooks
     assert [(job.kind, job.payload["webhook"], job.retries) for job in jobs] == [
         (JobKind.NOTIFY, first.key, 7),
@@ -351,7 +355,7 @@ def test_a_full_disk_is_told_once_to_each_receiver(workspace: Workspace) -> None
     assert isinstance(notifier, FakeNotifier)
     ((url, payload, key),) = notifier.sent
     assert (url, payload["kind"]) == ("http://a", "disk.low")
-    assert key.startswith(f"event-{jobs[0].payload['event']}-")
+    assert key == f"event-{payload['event']}-{first.key}"
 
 
 def test_a_version_is_not_deployed_by_policy_during_a_freeze(workspace: Workspace) -> None:
