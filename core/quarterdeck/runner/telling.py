@@ -88,7 +88,7 @@ def form_messages(workspace: Workspace) -> int:
 def _due(tx: Session, workspace: Workspace) -> list[tuple[WebhookSettings, list[Notice]]]:
     """What is to be told now, a message each."""
     webhooks = {one.key: one for one in workspace.settings.notifications.webhooks}
-    query = select(Notice).where(col(Notice.message).is_(None), col(Notice.webhook).in_(webhooks))
+    query = select(Notice).where(col(Notice.joined_at).is_(None), col(Notice.webhook).in_(webhooks))
     waiting: dict[str, list[Notice]] = {}
     for notice in tx.exec(query.order_by(col(Notice.id))) if webhooks else ():
         waiting.setdefault(notice.webhook, []).append(notice)

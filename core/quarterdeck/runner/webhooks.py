@@ -15,13 +15,15 @@ from quarterdeck.errors import QuarterdeckError
 from quarterdeck.events import Event
 from quarterdeck.monitoring.notice import Notice
 from quarterdeck.monitoring.notification import try_out
-from quarterdeck.runner.job import UNDER_WAY, Job, JobState
+from quarterdeck.runner.job import UNDER_WAY, Job, JobKind, JobState
 from quarterdeck.settings.notifications import WebhookSettings
 from quarterdeck.workspace import Workspace
 
 TRIES = 3
 """A message that was refused so often in a row is no hiccup of the network."""
 GIVEN_UP = frozenset({JobState.DEAD, JobState.LOST, JobState.FAILED})
+NEWEST = 100
+"""Things among which the one that was taken last is looked for."""
 _TRIED = "webhook.tried"
 
 
@@ -100,12 +102,13 @@ def webhook_states(tx: Session, webhooks: Sequence[WebhookSettings]) -> list[Web
     if not webhooks:
         return []
     keys = [one.key for one in webhooks]
-    waiting = select(Notice.webhook, func.count()).where(col(Notice.message).is_(None), col(Notice.webhook).in_(keys))
+    waiting = select(Notice.webhook, func.count()).where(col(Notice.joined_at).is_(None), col(Notice.webhook).in_(keys))
     counts = dict(tx.exec(waiting.group_by(Notice.webhook)).all())
+    # By the state of the jobs, of which few are open: the console asks with every change.
     messages = (
         select(Notice.webhook, Job, func.count())
         .join(Job, col(Job.key) == Notice.message)
-        .where(col(Notice.webhook).in_(keys), col(Job.state).in_(UNDER_WAY | GIVEN_UP))
+        .where(Job.kind == JobKind.NOTIFY, col(Job.state).in_(UNDER_WAY | GIVEN_UP))
     )
     pending: dict[str, list[_Message]] = {}
     for key, job, count in tx.exec(messages.group_by(Notice.webhook, col(Job.id)).order_by(col(Job.id))):
@@ -145,18 +148,20 @@ def try_webhooks(workspace: Workspace) -> list[Answer]:
 
 def _last_taken(tx: Session, keys: list[str]) -> dict[str, datetime]:
     """When each webhook took something, a message or a test."""
-    messages = (
-        select(Notice.webhook, func.max(col(Job.finished_at)))
-        .join(Job, col(Job.key) == Notice.message)
-        .where(col(Notice.webhook).in_(keys), Job.state == JobState.SUCCEEDED)
-    )
-    taken = {key: at for key, at in tx.exec(messages.group_by(Notice.webhook)) if at is not None}
+    taken = {key: at for key in keys if (at := _last_message_taken(tx, key)) is not None}
     tests = select(Event).where(Event.kind == _TRIED, col(Event.subject).in_([f"webhook/{key}" for key in keys]))
     for event in tx.exec(tests.order_by(col(Event.id))):
         key = event.subject.partition("/")[2]
         if event.data["status"] is not None:
             taken[key] = max(taken.get(key, event.at), event.at)
     return taken
+
+
+def _last_message_taken(tx: Session, key: str) -> datetime | None:
+    query = select(Job.finished_at).join(Notice, col(Notice.message) == Job.key)
+    newest = query.where(Notice.webhook == key, Job.state == JobState.SUCCEEDED).order_by(col(Notice.joined_at).desc())
+    # A later one may have been taken before an earlier one, which was tried again.
+    return max((at for at in tx.exec(newest.limit(NEWEST)) if at is not None), default=None)
 
 
 def _state(webhook: WebhookSettings, waiting: int, messages: list[_Message], taken: datetime | None) -> WebhookState:
