@@ -23,8 +23,14 @@ PIECE_ROWS = 1_000_000
 ROUNDS = 3
 LIMIT_SECONDS = 1_200.0
 GIGABYTE_MB = 1_000.0
+PEAK = """\
+def peak_mb():
+    # Not ru_maxrss, which begins with what the parent had when it forked.
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) * 1024 / 1e6
+"""
 OURS = """\
-import json, resource, sys, time
+import json, sys, time
 started = time.perf_counter()
 from pathlib import Path
 from quarterdeck.statistics.processor import choose_quicker_sort
@@ -35,7 +41,19 @@ figures = preset_figures(Path(sys.argv[1]), Path(sys.argv[2]))
 done = time.perf_counter()
 scores = {figure.column: figure.score for figure in figures}
 print(json.dumps({"seconds": done - imported, "import": imported - started, "scores": scores,
-                  "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000}))
+                  "mb": peak_mb()}))
+"""
+SKETCHED = """\
+import json, sys, time
+from pathlib import Path
+from quarterdeck.statistics.processor import choose_quicker_sort
+choose_quicker_sort()
+from quarterdeck.monitoring.sketches import compare_sketched
+imported = time.perf_counter()
+found = compare_sketched(Path(sys.argv[1]), Path(sys.argv[2]))
+done = time.perf_counter()
+print(json.dumps({"seconds": done - imported, "error": max(one.error for one in found.columns),
+                  "mb": peak_mb()}))
 """
 THEIRS = """\
 import json, os, sys, time, warnings
@@ -57,7 +75,7 @@ print(json.dumps({"seconds": done - imported, "scores": scores}))
 
 
 def measure() -> list[Row]:
-    """Equal and unequal sizes beside Evidently; ten million rows alone."""
+    """Equal and unequal sizes beside Evidently; ten million rows alone, all of them and by sketches."""
     with tempfile.TemporaryDirectory(prefix="quarterdeck-bench-") as name:
         folder = Path(name)
         rows: list[Row] = []
@@ -67,6 +85,7 @@ def measure() -> list[Row]:
             rows += _beside(f"{ROWS:,} and {count:,} rows of 30 columns, {label}", reference, current, times)
         large = [_table(folder / f"large-{seed}.parquet", MANY_ROWS, seed=seed) for seed in (3, 4)]
         rows += _alone(f"{MANY_ROWS:,} rows of 30 columns on both sides", *large)
+        rows += _sketched(f"{MANY_ROWS:,} rows of 30 columns on both sides, by sketches", *large)
     return rows
 
 
@@ -94,6 +113,14 @@ def _alone(case: str, reference: Path, current: Path) -> list[Row]:
     ]
 
 
+def _sketched(case: str, reference: Path, current: Path) -> list[Row]:
+    found = _run(SKETCHED, reference, current)
+    return [
+        Row("drift", case, found["seconds"], "s", note=f"effects are off by {found['error']:.2g} at most"),
+        Row("drift", f"{case}: largest share of memory", found["mb"], "MB", _memory()),
+    ]
+
+
 def _memory() -> Budget:
     return Budget("at most", GIGABYTE_MB)
 
@@ -110,7 +137,7 @@ def _disagreement(ours: dict[str, float], theirs: dict[str, float]) -> str:
 
 def _run(program: str, reference: Path, current: Path) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-c", program, str(reference), str(current)],
+        [sys.executable, "-c", PEAK + program, str(reference), str(current)],
         capture_output=True,
         check=True,
         cwd=REPOSITORY,

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from quarterdeck.settings import Settings
 from quarterdeck.settings.making import Bound
 from quarterdeck.settings.monitoring import CalendarUnit, MetricName
-from quarterdeck.settings.notifications import Told, WebhookFormat, WebhookSettings
+from quarterdeck.settings.notifications import RateLimit, Told, WebhookFormat, WebhookSettings
 from quarterdeck.settings.objectives import BurnRate, LatencyObjective, ObjectiveSettings
 from quarterdeck.settings.serving import ColumnSettings, FallbackSettings
 from quarterdeck_console.cli.verbs import app
@@ -57,6 +57,7 @@ TYPES = {
     "Literal['training', 'period', 'calendar']": "one of training, period, calendar",
     "tuple[WebhookSettings, ...]": "list of URLs or tables",
     "WebhookFormat": f"one of {', '.join(get_args(WebhookFormat))}",
+    "Rate": "rate",
     "tuple[Told, ...]": f"list of {' and '.join(get_args(Told))}",
     "bool | None": "true or false",
     "dict[str, dict[str, str]]": "table",
@@ -97,7 +98,8 @@ A running runner reads the file again within a second of a change, and keeps the
 not fit; the gateway and `quarterdeck up` read it when they start.
 
 A *duration* is written `500ms`, `30s`, `15m`, `6h`, `3d`, `2w` or `1h30m`. A *size* is written `500MB`, `2GB` or
-`1.5GiB`. A *name* has letters, digits, `.`, `_` and `-`, at most 100 of them, and begins with a letter or a digit.
+`1.5GiB`, a *rate* `10 per 10m`. A *name* has letters, digits, `.`, `_` and `-`, at most 100 of them, and begins with a
+letter or a digit.
 Where the default is *none*, the key may be left out; where it is *required*, it must be there.
 """
 CLI_HEAD = """\
@@ -185,6 +187,8 @@ def _as_toml(value: Any) -> str:
         return f'"{value:%Y-%m-%dT%H:%M:%SZ}"'
     if isinstance(value, timedelta):
         return f'"{_duration(value)}"'
+    if isinstance(value, RateLimit):
+        return f'"{value.most} per {_duration(value.per)}"'
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, BaseModel):

@@ -52,7 +52,10 @@ class _Take(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.told.append({**json.loads(body), "key": self.headers["Idempotency-Key"]})
+        message = json.loads(body)
+        # What comes within a while is told together.
+        for facts in message.get("alerts", [message]):
+            self.server.told.append({**facts, "key": self.headers["Idempotency-Key"]})
         self.send_response(204)
         self.end_headers()
 

@@ -43,11 +43,12 @@ class FakeNotifier:
         idempotency_key: str,
         content_type: str = "application/json",
         secret: str | None = None,
-    ) -> None:
+    ) -> int:
         if self.fails:
             raise QuarterdeckError(f"Webhook {url} did not answer.")
         assert isinstance(payload, Mapping)
         self.sent.append((url, dict(payload), idempotency_key))
+        return 204
 
 
 @dataclass

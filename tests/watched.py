@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sqlmodel import select
 
 from quarterdeck.deployments.deployment import ServedBy
 from quarterdeck.deployments.rollout import deploy
+from quarterdeck.events import Event
 from quarterdeck.monitoring.evaluation import evaluate
 from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.registry.holdout import Holdout, store_holdout
 from quarterdeck.registry.inspection import infer_signature
 from quarterdeck.registry.registration import Candidate, register
 from quarterdeck.registry.version import Format, Task
+from quarterdeck.runner.job import Job
+from quarterdeck.runner.telling import form_messages, note_alert
 from quarterdeck.settings import Settings
 from quarterdeck.settings.monitoring import MonitorSettings
 from quarterdeck.settings.notifications import NotificationSettings
@@ -115,6 +119,17 @@ def told(workspace: Workspace, *webhooks: str | dict[str, Any]) -> tuple[Workspa
     notifications = NotificationSettings.model_validate({"webhooks": list(webhooks)})
     changed = workspace.settings.model_copy(update={"notifications": notifications})
     return replace(workspace, settings=changed), [one.key for one in notifications.webhooks]
+
+
+def queued(workspace: Workspace, alert: int) -> str:
+    """The key of the message by which the one webhook is told of an alert."""
+    subject = f"alert/{alert}"
+    with workspace.state.write("test") as tx:
+        opened = tx.exec(select(Event).where(Event.kind == "alert.opened", Event.subject == subject)).one()
+        note_alert(tx, workspace, opened)
+    assert form_messages(workspace) == 1
+    with workspace.state.read() as tx:
+        return tx.exec(select(Job.key).where(Job.subject == subject)).one()
 
 
 def close(workspace: Workspace, window: int) -> None:

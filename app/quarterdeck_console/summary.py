@@ -21,6 +21,8 @@ class Summary:
     operations: int
     jobs: int
     frozen_until: datetime | None
+    webhooks: tuple[str, ...]
+    """Those that take nothing, by name."""
 
 
 def read_summary(workspace: Workspace) -> Summary:
@@ -29,10 +31,12 @@ def read_summary(workspace: Workspace) -> Summary:
     from quarterdeck.deployments.queries import operations
     from quarterdeck.monitoring.queries import alerts
     from quarterdeck.runner.queries import jobs
+    from quarterdeck.runner.webhooks import webhook_states
 
     with workspace.state.read() as tx:
         last = events.after(tx, max(0, events.last_id(tx) - 1))
         freeze = freezing.in_force(tx, workspace.now())
+        receivers = webhook_states(tx, workspace.settings.notifications.webhooks)
     asking = [alert for alert in alerts(workspace) if alert.severity != "informational"]
     return Summary(
         last_change=moment(last[-1].at) if last else "",
@@ -41,6 +45,7 @@ def read_summary(workspace: Workspace) -> Summary:
         operations=len(operations(workspace, open_only=True)),
         jobs=sum(job.state == "running" for job in jobs(workspace, 50)),
         frozen_until=freeze.until if freeze else None,
+        webhooks=tuple(row.name for row in receivers if row.state.ill),
     )
 
 
@@ -54,4 +59,5 @@ def with_summary(status: Status, summary: Summary) -> Status:
         operations=summary.operations,
         jobs=summary.jobs,
         frozen_until=summary.frozen_until,
+        webhooks=summary.webhooks,
     )

@@ -26,8 +26,8 @@ class Notifier(Protocol):
         idempotency_key: str,
         content_type: str = "application/json",
         secret: str | None = None,
-    ) -> None:
-        """Deliver one notification, signed with `secret` where there is one.
+    ) -> int:
+        """Deliver one notification, signed with `secret` where there is one; the status that was answered.
 
         Raises:
             QuarterdeckError: the receiver did not take it; the caller may try again with the same key.

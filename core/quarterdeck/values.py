@@ -1,10 +1,11 @@
-"""How people write names, durations, sizes and classes, and the types that read them."""
+"""How people write names, durations, sizes and classes, the types that read them, and what of a URL may be shown."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -51,6 +52,16 @@ def plain(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)
+
+
+def public_part(url: str) -> str:
+    """Scheme and host of `url`: its path, its query and what stands before the host are often a secret."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "(a URL that cannot be read)"
+    return f"{parts.scheme}://{host or ''}" + (f":{port}" if port else "")
 
 
 def positive(value: timedelta) -> timedelta:

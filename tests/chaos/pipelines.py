@@ -106,6 +106,7 @@ tidy = "25s"
 stop_recording = "12MB"
 stop_jobs = "8MB"
 reserve = "12MB"
-[notifications]
-webhooks = []
+[[notifications.webhooks]]
+url = "RECEIVER"
+group_wait = "2s"
 """

@@ -16,6 +16,8 @@ from sqlmodel import Session, col, select
 
 from quarterdeck import bootstrap, events
 from quarterdeck.errors import DiskError, FencedError
+from quarterdeck.monitoring.alert import Severity
+from quarterdeck.monitoring.notice import Notice
 from quarterdeck.pipelines.run import Run, RunState
 from quarterdeck.runner import housekeeping
 from quarterdeck.runner.housekeeping import BackupDone, CompactionDone, Task, TidyDone, VacuumDone, keep_house
@@ -302,6 +304,31 @@ def test_ended_jobs_go_unless_something_refers_to_them(workspace: Workspace) -> 
     with workspace.state.read() as tx:
         assert list(tx.exec(select(Job.id).order_by(col(Job.id)))) == [2, 4, 5, 6, 7, 8, 9]
         assert len(tx.exec(select(Run)).all()) == 2
+
+
+def test_what_webhooks_were_told_goes_with_the_message(workspace: Workspace) -> None:
+    at_day(workspace, 200)
+    add_job(workspace, 1, JobState.SUCCEEDED, 100, key="notify:old")
+    add_job(workspace, 2, JobState.DEAD, 100, key="notify:dead")
+    add_job(workspace, 3, JobState.SUCCEEDED, 1)
+    then = workspace.now() - 100 * DAY
+    with workspace.state.write("test") as tx:
+        for message in ("notify:old", "notify:dead"):
+            tx.add(
+                Notice(
+                    key=message,
+                    webhook="w",
+                    subject="alert/1",
+                    severity=Severity.PAGE,
+                    ended=False,
+                    noted_at=then,
+                    message=message,
+                    joined_at=then,
+                )
+            )
+    tidy(workspace)
+    with workspace.state.read() as tx:
+        assert list(tx.exec(select(Notice.key))) == ["notify:dead"]
 
 
 def test_files_of_dead_writers_go_after_a_day(workspace: Workspace) -> None:

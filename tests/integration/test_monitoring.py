@@ -17,7 +17,7 @@ from quarterdeck.monitoring.acknowledgement import acknowledge
 from quarterdeck.monitoring.alert import Judgement
 from quarterdeck.monitoring.evaluation import evaluate
 from quarterdeck.monitoring.incident import as_markdown, incident, link_ticket, note
-from quarterdeck.monitoring.notification import notify
+from quarterdeck.monitoring.notification import tell
 from quarterdeck.monitoring.reporting import make_report
 from quarterdeck.monitoring.result import Result
 from quarterdeck.monitoring.silence import silence, unsilence
@@ -25,7 +25,7 @@ from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.screens.monitors import describe
 from tests.fakes import FakeClock, FakeNotifier
-from tests.watched import HOUR, START, close, judged_rows, label, rows, send, serve, told, watch
+from tests.watched import HOUR, START, close, judged_rows, label, queued, rows, send, serve, told, watch
 
 IMPORTANT = {"amount": 0.9, "age": 0.1, "channel": 0.0}
 
@@ -332,9 +332,10 @@ def test_a_webhook_gets_the_alert_with_the_line_that_opens_it(watched: Workspace
     close(watched, 1)
     evaluate(watched, "m")
     telling, (webhook,) = told(watched, "http://127.0.0.1:1/hook")
-    notify(telling, 1, webhook)
-    notify(telling, 1, webhook)
-    notify(telling, 1, "one that is in the settings no more")
+    message = queued(telling, 1)
+    tell(telling, message, webhook)
+    tell(telling, message, webhook)
+    tell(telling, message, "one that is in the settings no more")
     notifier = watched.ports.notifier
     assert isinstance(notifier, FakeNotifier)
     (_, payload, key), (_, _, again) = notifier.sent
@@ -449,7 +450,7 @@ def test_owner_and_runbook_of_a_monitor_go_with_its_alerts(workspace: Workspace)
     alert = queries.alert(owned, 1)
     assert (alert.owner, alert.runbook) == ("payments team", "https://wiki.example/fraud")
     telling, (webhook,) = told(owned, "http://127.0.0.1:1/hook")
-    notify(telling, 1, webhook)
+    tell(telling, queued(telling, 1), webhook)
     notifier = owned.ports.notifier
     assert isinstance(notifier, FakeNotifier)
     ((_, payload, _),) = notifier.sent
@@ -463,10 +464,11 @@ def test_a_secret_that_is_not_there_is_named_and_nothing_is_sent(
     monkeypatch.delenv("PAGER_KEY", raising=False)
     pager = {"url": "https://events.example.org", "format": "pagerduty", "secret": "PAGER_KEY"}
     telling, (webhook,) = told(watched, pager)
+    message = queued(telling, 1)
     with pytest.raises(UsageError, match=r"PAGER_KEY, which a webhook under \[notifications\] names"):
-        notify(telling, 1, webhook)
+        tell(telling, message, webhook)
     monkeypatch.setenv("PAGER_KEY", "routing")
-    notify(telling, 1, webhook)
+    tell(telling, message, webhook)
     notifier = watched.ports.notifier
     assert isinstance(notifier, FakeNotifier)
     ((_, payload, _),) = notifier.sent

@@ -99,6 +99,7 @@ def score(column: str, **changes: Any) -> dict[str, Any]:
         "importance": 0.5,
         "verdict": "quiet",
         "missing_verdict": "quiet",
+        "unseen_verdict": "quiet",
     }
     return {**quiet, **changes}
 
@@ -244,7 +245,7 @@ def test_a_version_that_had_too_few_rows_to_judge_was_not_asked(deck: Workspace)
 
 def test_the_nearer_of_two_rises_upstream_counts_more_and_the_alerts_own_column_most(deck: Workspace) -> None:
     nulls = score("age", missing_verdict="drifted", missing_current=0.4, missing_reference=0.05)
-    new = score("channel", unseen=0.25)
+    new = score("channel", unseen=0.25, unseen_verdict="drifted")
     for window in (2, 3):
         judged(deck, window, 1, score("amount"), nulls, score("channel"))
     judged(deck, 4, 2, moved(), nulls, new)
@@ -255,7 +256,7 @@ def test_the_nearer_of_two_rises_upstream_counts_more_and_the_alerts_own_column_
         (("channel",), 0.5),
         (("age",), 0.3),
     ]
-    assert found[1].what == "25% of channel are categories that the reference has not"
+    assert found[1].what == "25% of channel are values that the reference has not"
     assert found[2].what == "40% of age missing, 5% in the reference"
     assert found[2].when == START + 2 * HOUR
 

@@ -16,8 +16,9 @@ from typing import ClassVar
 
 import pytest
 
-from quarterdeck.adapters.webhook import HttpNotifier, shown
+from quarterdeck.adapters.webhook import HttpNotifier
 from quarterdeck.errors import QuarterdeckError
+from quarterdeck.values import public_part
 
 SECRET = "T0/B1/hush"
 
@@ -90,7 +91,7 @@ def test_a_notification_that_nobody_takes_names_no_secret_either(url: str) -> No
 
 
 def test_a_name_before_the_host_is_not_shown() -> None:
-    assert shown(f"https://user:{SECRET.replace('/', '-')}@hooks.example.org/x") == "https://hooks.example.org"
+    assert public_part(f"https://user:{SECRET.replace('/', '-')}@hooks.example.org/x") == "https://hooks.example.org"
 
 
 @pytest.mark.parametrize("secret", ["plain words", "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()])

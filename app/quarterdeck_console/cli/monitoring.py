@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from quarterdeck_console.alert_words import cost, sure
 from quarterdeck_console.cli.output import JsonFlag, emit, say, table
 from quarterdeck_console.cli.session import opened
+
+if TYPE_CHECKING:
+    from quarterdeck.monitoring.tables import ComparedColumn
 
 UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "Jensen-Shannon", "share_moved": "of values moved"}
 
@@ -122,41 +125,75 @@ def run(
 
 
 def drift(
-    reference: Annotated[Path, typer.Argument(help="The table to compare with: CSV, Parquet or JSON lines.")],
+    reference: Annotated[
+        Path, typer.Argument(help="The table to compare with: CSV, Parquet or JSON lines, or a folder of such files.")
+    ],
     current: Annotated[Path, typer.Argument(help="The table that may have moved.")],
     columns: Annotated[
         list[str] | None,
         typer.Option("--column", "-c", help="Only this column; may be given again.", show_default=False),
     ] = None,
     rule: Annotated[Rule, typer.Option("--rule", help="Whose verdict decides about the exit code.")] = Rule.QUARTERDECK,
+    sketch: Annotated[
+        bool | None,
+        typer.Option(
+            "--sketch/--exact",
+            help="Within 1 GB whatever the size, with an error that is stated; or all values of a column at once. By "
+            "default folders are sketched, Parquet of more than 3 million rows, and other files of more than 100 MB.",
+            show_default=False,
+        ),
+    ] = None,
     as_data: JsonFlag = False,
 ) -> None:
     """Compare two tables column by column; ends with 1 if a column has drifted. Needs no workspace."""
     from quarterdeck.statistics.processor import choose_quicker_sort
 
     choose_quicker_sort()
+    from quarterdeck.monitoring.sketches import compare_sketched, fit_whole
     from quarterdeck.monitoring.tables import compare_tables
 
-    found = compare_tables(reference, current, watched=columns or ())
-    rows = [
-        (
-            score.column,
-            score.verdict,
-            f"{score.effect:.3g} {UNITS[score.measure]}",
-            f"{score.q_value:.3g}",
-            "" if score.missing_verdict == "quiet" and not score.missing_current else f"{score.missing_current:.1%}",
-            f"{score.unseen:.1%}" if score.unseen else "",
-            "" if figure is None else f"{figure.method} {figure.score:.3g}{', drift' if figure.drifted else ''}",
-        )
-        for score, figure in ((one.score, one.preset) for one in found.columns)
-    ]
-    text = table(("column", "verdict", "effect", "q", "missing", "unseen", "evidently"), rows)
+    by_sketches = sketch
+    if by_sketches is None:
+        folders = reference.is_dir() or current.is_dir()
+        by_sketches = folders or (rule is Rule.QUARTERDECK and not fit_whole(reference, current))
+    _check_drift(reference, current, by_sketches, rule)
+    found = (compare_sketched if by_sketches else compare_tables)(reference, current, watched=columns or ())
+    if found.sketched and sketch is None:
+        say("Too large to be compared whole within 1 GB, so by sketches: effects are +- what is stated.")
+    text = table(
+        ("column", "verdict", "effect", "q", "missing", "unseen", "evidently"),
+        [_drift_row(one) for one in found.columns],
+    )
     for name, why in found.declined.items():
         text += f"\n{name} was not compared: {why}."
     emit(found, text, as_data=as_data)
     by_preset = [one.score.column for one in found.columns if one.preset is not None and one.preset.drifted]
     if found.drifted if rule is Rule.QUARTERDECK else by_preset:
         raise typer.Exit(1)
+
+
+def _check_drift(reference: Path, current: Path, sketched: bool, rule: Rule) -> None:
+    from quarterdeck.errors import UsageError
+
+    if sketched and rule is Rule.EVIDENTLY:
+        raise UsageError("Evidently's preset needs every value of a file: leave out --sketch, or --rule evidently.")
+    for path in (reference, current):
+        if not sketched and path.is_dir():
+            raise UsageError(f"{path} is a folder, which is compared by sketches only: leave out --exact.")
+
+
+def _drift_row(one: ComparedColumn) -> tuple[str, ...]:
+    score, figure = one.score, one.preset
+    error = f", sketched, +-{one.error:.2g}" if one.error else ""
+    return (
+        score.column,
+        score.verdict,
+        f"{score.effect:.3g} {UNITS[score.measure]}{error}",
+        f"{score.q_value:.3g}",
+        "" if score.missing_verdict == "quiet" and not score.missing_current else f"{score.missing_current:.1%}",
+        f"{score.unseen:.1%}" if score.unseen else "",
+        "" if figure is None else f"{figure.method} {figure.score:.3g}{', drift' if figure.drifted else ''}",
+    )
 
 
 def silence(

@@ -24,6 +24,7 @@ from quarterdeck_console.cli import (
     schedules,
     session,
     tokens,
+    webhooks,
     workspace,
 )
 from quarterdeck_console.cli.output import say
@@ -84,6 +85,7 @@ app.command("ticket")(monitoring.ticket)
 app.command("suspects")(alerting.suspects)
 app.command("incident")(monitoring.incident)
 app.command("report")(alerting.report)
+app.command("webhooks")(webhooks.webhooks)
 data_app.command("add")(data.add)
 data_app.command("list")(data.list_versions)
 predictions_app.command("add")(elsewhere.add_predictions)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quarterdeck.errors import NotFoundError, UsageError
+from quarterdeck_console.cli import webhooks
 from quarterdeck_console.cli.output import JsonFlag, emit, say, table
 from quarterdeck_console.cli.session import opened, root
 
 if TYPE_CHECKING:
     from quarterdeck.runner.supervision import Supervised, Supervision
+    from quarterdeck.runner.webhooks import WebhookState
 
 
 def init(
@@ -109,11 +111,13 @@ def status(as_data: JsonFlag = False) -> None:
     from quarterdeck.monitoring.queries import alerts
     from quarterdeck.runner.queries import runner_state
     from quarterdeck.runner.supervision import read_supervision
+    from quarterdeck.runner.webhooks import read_webhooks
 
     with opened() as workspace:
         supervision = read_supervision(workspace.folder)
         gateway, runner = gateway_state(workspace), runner_state(workspace)
         rows, open_alerts = deployments(workspace), alerts(workspace)
+        receivers = read_webhooks(workspace)
     scheme = workspace.settings.gateway.scheme
     address = f"{scheme}://{gateway.host}:{gateway.port}" if gateway.alive else None
     processes = [] if supervision is None else [_process(row, supervision) for row in supervision.processes]
@@ -127,11 +131,13 @@ def status(as_data: JsonFlag = False) -> None:
         "processes": processes,
         "deployments": rows,
         "alerts": open_alerts,
+        "webhooks": [webhooks.as_row(row) for row in receivers],
     }
     lines = [
         f"workspace  {workspace.settings.workspace.name} ({workspace.settings.workspace.environment}) {workspace.root}",
         f"runner     {f'alive, process {runner.pid}' if runner.alive else 'not running: quarterdeck up'}",
         f"gateway    {f'{gateway.alive} worker(s) at {address}' if address else 'not running: quarterdeck up'}",
+        *_webhooks(receivers),
         "",
         *_processes(processes),
         table(
@@ -147,6 +153,7 @@ def status(as_data: JsonFlag = False) -> None:
         ),
     ]
     emit(value, "\n".join(lines), as_data=as_data)
+    webhooks.tell_of_trouble(receivers)
     for monitor, settings in workspace.settings.monitors.items():
         if settings.deployment not in {row.name for row in rows}:
             say(f"Monitor '{monitor}' watches '{settings.deployment}', and nothing is deployed under that name.")
@@ -156,6 +163,17 @@ def _supervisor(supervision: Supervision | None) -> dict[str, object]:
     if supervision is None or not supervision.alive:
         return {"alive": False, "pid": None, "since": None}
     return {"alive": True, "pid": supervision.supervisor.pid, "since": supervision.since}
+
+
+def _webhooks(rows: list[WebhookState]) -> list[str]:
+    """A line for each that takes nothing, or missed something."""
+    return [
+        f"webhook    {row.name} is {row.state}"
+        + (f" since {row.since:%Y-%m-%d %H:%M:%S} UTC" if row.since else "")
+        + f": {row.waiting} waiting, {row.given_up} given up"
+        for row in rows
+        if row.state.ill or row.given_up
+    ]
 
 
 def _process(row: Supervised, supervision: Supervision) -> dict[str, object]:

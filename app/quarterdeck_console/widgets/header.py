@@ -14,6 +14,8 @@ from quarterdeck_console.formatting import clean
 from quarterdeck_console.themes import BAD, BUSY, FAINT, GOOD, MUTED, OTHER_STRIPE, STRIPES, STRONG, WARN
 from quarterdeck_console.widgets.line import Line
 
+NAME_CHARACTERS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -35,6 +37,8 @@ class Status:
     """When the freeze ends by itself, while one is in force."""
     runner: bool | None = None
     workers: int | None = None
+    webhooks: tuple[str, ...] = ()
+    """Those that take nothing, by name."""
     trouble: str = ""
     """Why the screen may be out of date, and since when."""
 
@@ -111,6 +115,9 @@ class Header(Line):
             parts.append((4, Text(f"◐ {s.jobs} running", BUSY)))
         parts.append((3, _alive("runner", None if s.runner is None else int(s.runner))))
         parts.append((2, _alive("gateway", s.workers)))
+        if s.webhooks:
+            words = f"{len(s.webhooks)} webhooks" if len(s.webhooks) > 1 else f"webhook {_short(s.webhooks[0])}"
+            parts.append((2, Text(f"✖ {words} down", BAD)))
         return parts
 
     def _alerts(self) -> Text:
@@ -127,6 +134,11 @@ def _end(at: datetime | None) -> str:
         return ""
     local = at.astimezone()
     return local.strftime("%H:%M" if local.date() == datetime.now().astimezone().date() else "%m-%d %H:%M")
+
+
+def _short(name: str) -> str:
+    name = clean(name)
+    return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1]}…"
 
 
 def _alive(name: str, count: int | None) -> Text:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from quarterdeck.adapters.webhook import shown
 from quarterdeck.errors import QuarterdeckError
+from quarterdeck.values import public_part
 
 MOST_CHARACTERS = 10_000
 
@@ -21,7 +21,9 @@ class HttpFetcher:
         try:
             answer = httpx.get(url, timeout=seconds, follow_redirects=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise QuarterdeckError(f"{shown(url)} did not answer: {error}. Check that it runs, and the URL.") from error
+            raise QuarterdeckError(
+                f"{public_part(url)} did not answer: {error}. Check that it runs, and the URL."
+            ) from error
         if not answer.is_success:
-            raise QuarterdeckError(f"{shown(url)} answered {answer.status_code}. Check the URL.")
+            raise QuarterdeckError(f"{public_part(url)} answered {answer.status_code}. Check the URL.")
         return answer.text[:MOST_CHARACTERS]

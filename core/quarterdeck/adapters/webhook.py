@@ -10,9 +10,9 @@ import hmac
 import json
 import time
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
 
 from quarterdeck.errors import QuarterdeckError
+from quarterdeck.values import public_part
 
 TIMEOUT_SECONDS = 10.0
 
@@ -26,8 +26,9 @@ class HttpNotifier:
         idempotency_key: str,
         content_type: str = "application/json",
         secret: str | None = None,
-    ) -> None:
-        """POST `payload` as JSON. The key goes along as `Idempotency-Key`, so that a repeat can be told from news.
+    ) -> int:
+        """POST `payload` as JSON; returns the status that was answered. The key goes along as `Idempotency-Key`, so
+        that a repeat can be told from news.
 
         With a secret it is signed as https://www.standardwebhooks.com says (1.0.0): `webhook-id`, `webhook-timestamp`
         and `webhook-signature`, the HMAC-SHA256 of all three.
@@ -48,10 +49,13 @@ class HttpNotifier:
                 status, taken = answer.status_code, answer.is_success
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise QuarterdeckError(
-                f"Webhook {shown(url)} did not answer: {error}. Check notifications.webhooks in quarterdeck.toml."
+                f"Webhook {public_part(url)} did not answer: {error}. Check notifications.webhooks in quarterdeck.toml."
             ) from error
         if not taken:
-            raise QuarterdeckError(f"Webhook {shown(url)} answered {status}. It will be tried again.")
+            raise QuarterdeckError(
+                f"Webhook {public_part(url)} answered {status}. Check the receiver, and its URL in quarterdeck.toml."
+            )
+        return status
 
 
 def signature(secret: str, id_: str, moment: int, body: bytes) -> dict[str, str]:
@@ -67,13 +71,3 @@ def signature(secret: str, id_: str, moment: int, body: bytes) -> dict[str, str]
         "webhook-timestamp": str(moment),
         "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
     }
-
-
-def shown(url: str) -> str:
-    """Scheme and host of `url`: its path, its query and what stands before the host are often a secret."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return "(a URL that cannot be read)"
-    return f"{parts.scheme}://{host or ''}" + (f":{port}" if port else "")

@@ -54,7 +54,7 @@ class TableColumns:
         """Columns that are not compared, and why; free text is found out when it is read."""
         self.kinds: dict[str, Kind] = {}
         for field in schema:
-            kind = _kind_of(field.type)
+            kind = kind_of(field.type)
             if kind == "numeric" or kind == "categorical":
                 self.kinds[field.name] = kind
             else:
@@ -97,12 +97,12 @@ def _is_large(field: pa.Field) -> bool:
     return bool(pa.types.is_large_string(field.type))
 
 
-def _kind_of(type_: pa.DataType) -> Kind | Literal["time", "nested"]:
+def kind_of(type_: pa.DataType) -> Kind | Literal["time", "nested"]:
     """`numeric`, `categorical`, `time`, or `nested` for what is none of them."""
     import pyarrow.types as known
 
     if known.is_dictionary(type_):
-        return _kind_of(type_.value_type)
+        return kind_of(type_.value_type)
     if known.is_integer(type_) or known.is_floating(type_) or known.is_decimal(type_) or known.is_null(type_):
         return "numeric"
     if known.is_boolean(type_) or known.is_string(type_) or known.is_large_string(type_):

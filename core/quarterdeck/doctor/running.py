@@ -6,9 +6,13 @@ import errno
 import socket
 from urllib.parse import urlsplit
 
+from sqlalchemy import StaticPool, create_engine
+from sqlmodel import Session
+
 from quarterdeck.doctor.finding import Check, Outcome, Patient, ok, problem, some, warning
 from quarterdeck.processes import ProcessIdentity, group_members, is_alive
 from quarterdeck.runner.supervision import Health, read_supervision, supervising_pid
+from quarterdeck.runner.webhooks import webhook_states
 
 
 def supervisor(patient: Patient) -> Outcome:
@@ -108,10 +112,29 @@ def port(patient: Patient) -> Outcome:
     return ok(f"{host}:{number} is free")
 
 
+def webhooks(patient: Patient) -> Outcome:
+    """Whether those who are to be told take what they are told."""
+    with patient.open("state") as connection:
+        engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+        with Session(engine) as tx:
+            rows = webhook_states(tx, patient.settings.notifications.webhooks)
+    ill = [row for row in rows if row.state.ill]
+    if ill:
+        told = [f"{row.name} takes nothing since {row.since:%Y-%m-%d %H:%M} UTC" for row in ill]
+        return problem(some(told), f"{ill[0].error or ''} {ill[0].advice}.".strip())
+    missed = [row for row in rows if row.given_up]
+    if missed:
+        return warning(
+            some([f"{row.name} was not told {row.given_up} things" for row in missed]), f"{missed[0].advice}."
+        )
+    return ok(f"{len(rows)} are told" if rows else "nobody is told: there are none")
+
+
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("supervisor", supervisor),
     ("runner", runner),
     ("gateway", gateway),
     ("processes of jobs", groups),
+    ("webhooks", webhooks),
     ("port", port),
 )

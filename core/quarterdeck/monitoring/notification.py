@@ -1,94 +1,130 @@
-"""Telling a webhook about an alert."""
+"""Telling a webhook about alerts and events: one message, as its receiver reads it."""
 
 from __future__ import annotations
 
 import os
+
+from sqlmodel import Session
 
 from quarterdeck.database import timestamp
 from quarterdeck.errors import UsageError
 from quarterdeck.events import Event
 from quarterdeck.monitoring.alert import Alert, AlertState, find_alert
 from quarterdeck.monitoring.formats import News, message_for
+from quarterdeck.monitoring.notice import Notice, notices_of
 from quarterdeck.settings.notifications import WebhookSettings
 from quarterdeck.workspace import Workspace
 
 
-def notify(workspace: Workspace, alert_id: int, webhook: str, again: str = "") -> None:
-    """POST the alert to the webhook of that key. At least once: the idempotency key is the same at every try.
+def tell(workspace: Workspace, message: str, webhook: str) -> None:
+    """POST a message to the webhook of that key. At least once: the idempotency key is the same at every try.
 
-    `again` is what distinguishes telling of it once more: it came back, ended, or a silence is over. A webhook that is
-    in quarterdeck.toml no more is told nothing.
+    Alerts are told of as they are now, each once; one that is silenced is left to the end of its silence. A webhook
+    that is in quarterdeck.toml no more is told nothing.
 
     Raises:
         UsageError: the environment lacks the webhook's secret.
         QuarterdeckError: the receiver did not take it.
     """
+    settings = next((one for one in workspace.settings.notifications.webhooks if one.key == webhook), None)
+    if settings is None:
+        return
     with workspace.state.read() as tx:
-        alert = find_alert(tx, alert_id)
-    ended = alert.resolved_at if alert.state is AlertState.RESOLVED else None
-    _send(
-        workspace,
-        webhook,
-        News(
-            id=f"alert-{alert.id}-{alert.severity}{again}-{webhook}",
-            kind="alert.firing" if ended is None else "alert.resolved",
-            subject=alert.reference,
-            at=timestamp(alert.onset),
-            ended_at=None if ended is None else timestamp(ended),
-            severity=alert.severity,
-            summary=alert.summary,
-            facts=_facts(workspace, alert),
-        ),
-    )
+        notices = notices_of(tx, message)
+        # The newest notice of a subject says all that the others did.
+        found = {notice.subject: _news(tx, workspace, notice) for notice in notices}
+    told = [news for news in found.values() if news is not None]
+    if told:
+        first = notices[0].name
+        send(workspace, settings, told, key=first if len(notices) == 1 else f"digest-{first}")
 
 
-def notify_of_event(workspace: Workspace, event_id: int, webhook: str) -> None:
-    """POST an event that is no alert of a monitor, such as a full disk. At least once, as above.
+def try_out(workspace: Workspace, webhook: WebhookSettings) -> int:
+    """Send a test to a webhook; the status that it answered. At PagerDuty it opens an incident, and ends it at once.
 
     Raises:
-        UsageError, QuarterdeckError: as `notify`.
+        UsageError: the environment lacks the webhook's secret.
+        QuarterdeckError: the receiver did not take it.
     """
-    with workspace.state.read() as tx:
-        event = tx.get_one(Event, event_id)
+    at = timestamp(workspace.now())
     facts = {
-        "event": event.id,
         "workspace": workspace.settings.workspace.name,
         "environment": workspace.settings.workspace.environment,
-        "kind": event.kind,
-        "at": timestamp(event.at),
-        "data": event.data,
-        "open": f"quarterdeck open event/{event.id}",
+        "kind": "test",
+        "at": at,
+        "open": "quarterdeck webhooks",
     }
-    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in event.data.items())
-    _send(
-        workspace,
-        webhook,
-        News(
-            id=f"event-{event.id}-{webhook}",
-            kind=event.kind,
-            subject=event.subject,
-            at=timestamp(event.at),
-            ended_at=timestamp(event.at) if event.kind.endswith(".recovered") else None,
-            severity="page",
-            summary=f"{event.kind}: {told}" if told else event.kind,
-            facts=facts,
-        ),
-    )
+    summary = "A test of this webhook: nothing is wrong."
+    key = f"test-{at}-{webhook.key}"
+    # What keeps incidents must not keep this one; Alertmanager takes what ended as it began, and tells nobody.
+    ends = {"pagerduty": (None, at), "alertmanager": (at,)}.get(webhook.format, (None,))
+    status = 0
+    for end in ends:
+        news = News(key, "test", "test", at, end, "test", summary, {**facts, "summary": summary})
+        status = send(workspace, webhook, [news], key=key if end is None else f"{key}-resolved")
+    return status
 
 
-def _send(workspace: Workspace, key: str, news: News) -> None:
-    webhook = next((one for one in workspace.settings.notifications.webhooks if one.key == key), None)
-    if webhook is None:
-        return
+def send(workspace: Workspace, webhook: WebhookSettings, told: list[News], *, key: str) -> int:
+    """POST one message; the status that was answered.
+
+    Raises:
+        UsageError: the environment lacks the webhook's secret.
+        QuarterdeckError: the receiver did not take it.
+    """
     secret = _secret(webhook)
-    message = message_for(webhook.format, news, secret)
-    workspace.ports.notifier.send(
+    message = message_for(webhook.format, told, secret)
+    return workspace.ports.notifier.send(
         webhook.url,
         message.body,
-        idempotency_key=news.id,
+        idempotency_key=key,
         content_type=message.content_type,
         # PagerDuty's key goes along in the body, and is none to sign with.
         secret=None if webhook.format == "pagerduty" else secret,
+    )
+
+
+def _news(tx: Session, workspace: Workspace, notice: Notice) -> News | None:
+    number = int(notice.subject.partition("/")[2])
+    if notice.subject.startswith("event/"):
+        return _news_of_event(workspace, notice, tx.get_one(Event, number))
+    alert = find_alert(tx, number)
+    return None if alert.state is AlertState.SILENCED else _news_of_alert(workspace, notice, alert)
+
+
+def _news_of_alert(workspace: Workspace, notice: Notice, alert: Alert) -> News:
+    ended = alert.resolved_at if alert.state is AlertState.RESOLVED else None
+    return News(
+        id=notice.name,
+        kind="alert.firing" if ended is None else "alert.resolved",
+        subject=alert.reference,
+        at=timestamp(alert.onset),
+        ended_at=None if ended is None else timestamp(ended),
+        severity=alert.severity,
+        summary=alert.summary,
+        facts=_facts(workspace, alert),
+    )
+
+
+def _news_of_event(workspace: Workspace, notice: Notice, event: Event) -> News:
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in event.data.items())
+    return News(
+        id=notice.name,
+        kind=event.kind,
+        subject=event.subject,
+        at=timestamp(event.at),
+        ended_at=timestamp(event.at) if notice.ended else None,
+        severity=notice.severity,
+        summary=f"{event.kind}: {told}" if told else event.kind,
+        facts={
+            "event": event.id,
+            "workspace": workspace.settings.workspace.name,
+            "environment": workspace.settings.workspace.environment,
+            "kind": event.kind,
+            "at": timestamp(event.at),
+            "data": event.data,
+            "open": f"quarterdeck open event/{event.id}",
+        },
     )
 
 
@@ -99,7 +135,7 @@ def _secret(webhook: WebhookSettings) -> str | None:
     if not value:
         raise UsageError(
             f"The environment variable {webhook.secret}, which a webhook under [notifications] names as its secret, is "
-            "not set where the runner runs. Set it there and start the runner again."
+            "not set here. Set it where the runner runs and start the runner again; a test needs it, too."
         )
     return value
 

@@ -12,6 +12,7 @@ from quarterdeck.datasets.columns import TableColumns
 from quarterdeck.errors import DataError, UsageError
 from quarterdeck.statistics.drift import ColumnScore, score_pairs
 from quarterdeck.statistics.preset import PresetFigure, preset_figure
+from quarterdeck.statistics.sketch import Moments
 
 if TYPE_CHECKING:
     from quarterdeck.statistics.column import PreparedColumn
@@ -25,7 +26,11 @@ MISSING = "the other table does not have it"
 class ComparedColumn:
     score: ColumnScore
     preset: PresetFigure | None
-    """What Evidently's preset says of it; None where a table has no value there."""
+    """What Evidently's preset says of it; None where a table has no value there, and of sketches."""
+    error: float | None = None
+    """By how much the effect may be off, of a sketched column; 0.0 where its sketches still held every value."""
+    moments: tuple[Moments, Moments] | None = None
+    """Range and moments of a numeric column that was sketched, in the reference and now; those are exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class ComparedTables:
     columns: tuple[ComparedColumn, ...]
     declined: dict[str, str]
     """Columns that were not compared, and why."""
+    sketched: bool = False
+    """Not all values were held at once: effects have an error."""
 
     @property
     def drifted(self) -> tuple[str, ...]:

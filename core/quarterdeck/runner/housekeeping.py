@@ -45,7 +45,10 @@ _OLD_JOBS = """
       AND NOT EXISTS (SELECT 1 FROM run WHERE 'run/' || run.id = job.key AND run.finished_at IS NULL)
 """
 
-
+# Once its message is gone nothing asks for a notice any more; one that waits for no webhook of the settings goes, too.
+_OLD_NOTICES = """
+    DELETE FROM notice WHERE noted_at < :horizon AND NOT EXISTS (SELECT 1 FROM job WHERE job.key = notice.message)
+"""
 _BACKUP_ENDED = """
     UPDATE job SET state = 'succeeded', finished_at = :now, process_group = NULL, process_started = NULL, boot_id = NULL
     WHERE kind = 'housekeeping' AND state = 'running' AND payload = '{"task":"backup"}'
@@ -246,6 +249,7 @@ def _remove_jobs(workspace: Workspace, fence: Fence) -> int:
             sql = "DELETE FROM job WHERE id = ? AND finished_at < ?"
             some = [(id_, horizon) for id_ in ids[start : start + JOBS_AT_ONCE]]
             removed += tx.connection().exec_driver_sql(sql, some).rowcount
+            tx.connection().exec_driver_sql(_OLD_NOTICES, {"horizon": horizon})
     return removed
 
 

@@ -20,7 +20,7 @@ class JobKind(StrEnum):
     REPORT = "report"
     """Make the full drift report of an alert's window."""
     NOTIFY = "notify"
-    """Tell one webhook about one alert."""
+    """Send one webhook one message, about one alert or several."""
     REPLAY = "replay"
     """Run another version on recorded traffic and compare."""
     HOUSEKEEPING = "housekeeping"

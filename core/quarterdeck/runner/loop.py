@@ -28,6 +28,7 @@ from quarterdeck.runner.narration import say
 from quarterdeck.runner.processes import ForkServer
 from quarterdeck.runner.reactions import react
 from quarterdeck.runner.scheduler import Scheduler
+from quarterdeck.runner.telling import form_messages
 from quarterdeck.runner.watchman import BudgetWatch, DiskWatch, SignOfLife
 from quarterdeck.runner.worker import OpenWorkspace
 from quarterdeck.settings import load_settings
@@ -177,6 +178,7 @@ class Runner:
         if self._schedules_are_stale:
             self._scheduler.reconcile()
             self._schedules_are_stale = False
+        form_messages(self._workspace)
 
     def _each_second(self) -> None:
         self._beat_if_due()
@@ -189,6 +191,7 @@ class Runner:
         self._disk.look(self._workspace)
         self._budgets.look(self._workspace)
         end_silences(self._workspace)
+        form_messages(self._workspace)
         self._attempts.fence_strays()
         self._attempts.bury_the_rest()
         self._attempts.end_floods()

@@ -12,11 +12,11 @@ from sqlmodel import Session, col, select
 from quarterdeck import events, freezing
 from quarterdeck.errors import BusyError, DiskError
 from quarterdeck.events import Event
-from quarterdeck.monitoring.alert import OF_INPUTS, AlertKind, AlertState, Severity, find_alert
+from quarterdeck.monitoring.alert import OF_INPUTS, AlertKind, Severity
 from quarterdeck.pipelines import pausing
 from quarterdeck.pipelines.schedule import Schedule
 from quarterdeck.pipelines.submission import MANUAL
-from quarterdeck.runner import control, lease, queue, ticking
+from quarterdeck.runner import control, lease, queue, telling, ticking
 from quarterdeck.runner.job import Job, JobKind
 from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import terms_of, terms_of_run
@@ -24,7 +24,6 @@ from quarterdeck.runner.ticking import Start
 from quarterdeck.workspace import Workspace
 
 BATCH = 200
-NOTIFY_RETRIES = 7
 ROLLBACK_PRIORITY = 100
 """Before everything else that waits for the same places."""
 _POLICY = "policy"
@@ -103,37 +102,6 @@ def _start_on_data(tx: Session, workspace: Workspace, event: Event) -> None:
     for start in wanted:
         start.row.last_tick = event.at
     ticking.start(tx, workspace, *wanted)
-
-
-def _notify(tx: Session, workspace: Workspace, event: Event) -> None:
-    severity = event.data.get("severity")
-    if severity not in (Severity.PAGE, Severity.WARNING):
-        return
-    alert = find_alert(tx, _number(event))
-    if alert.state is AlertState.SILENCED:
-        return  # The end of the silence tells of it.
-    again = f"-{alert.reopened}" if alert.reopened else ""
-    if event.kind == "alert.unsilenced":
-        again += f"-after-{event.id}"
-    ended = event.kind == "alert.resolved"
-    again += "-resolved" * ended
-    for webhook in workspace.settings.notifications.webhooks:
-        if severity not in webhook.severities or (ended and not webhook.tells_of_ends):
-            continue
-        # One for each alert, severity and receiver: a warning that becomes a page is worth telling again. So is one
-        # that came back or ended, and one whose silence is over.
-        key = f"notify:{event.subject}:{severity}{again}:{webhook.key}"
-        terms = terms_of(workspace, retries=NOTIFY_RETRIES)
-        payload = {"alert": _number(event), "webhook": webhook.key, "again": again}
-        queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, event.subject, payload, terms))
-
-
-def _tell_of_disk(tx: Session, workspace: Workspace, event: Event) -> None:
-    for webhook in workspace.settings.notifications.webhooks:
-        payload = {"event": event.id, "webhook": webhook.key}
-        key = f"notify:event/{event.id}:{webhook.key}"
-        terms = terms_of(workspace, retries=NOTIFY_RETRIES)
-        queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, f"event/{event.id}", payload, terms))
 
 
 def _report(tx: Session, workspace: Workspace, event: Event) -> None:
@@ -229,16 +197,16 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "run.cancelled": (_cancel_job,),
     "run.cancel_requested": (_cancel_job,),
     "data.added": (_start_on_data,),
-    "alert.opened": (_notify, _report),
-    "alert.escalated": (_notify, _report),
-    "alert.reopened": (_notify, _report),
+    "alert.opened": (telling.note_alert, _report),
+    "alert.escalated": (telling.note_alert, _report),
+    "alert.reopened": (telling.note_alert, _report),
+    "alert.unsilenced": (telling.note_alert,),
+    "alert.resolved": (telling.note_alert,),
     "alert.report_requested": (_report_asked_for,),
-    "alert.unsilenced": (_notify,),
-    "alert.resolved": (_notify,),
     "replay.requested": (_queue_replay,),
     "score.requested": (_score_again,),
     "deployment.rolled_back": (_command_rollback,),
     "deployment.undone": (_command_rollback,),
-    "disk.low": (_tell_of_disk,),
-    "disk.recovered": (_tell_of_disk,),
+    "disk.low": (telling.note_event,),
+    "disk.recovered": (telling.note_event,),
 }

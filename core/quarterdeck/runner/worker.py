@@ -133,12 +133,9 @@ def dispatch(workspace: Workspace, job: Job, fence: Fence) -> None:
 
             make_report(workspace, payload["alert"], fence=fence)
         case JobKind.NOTIFY:
-            from quarterdeck.monitoring.notification import notify, notify_of_event
+            from quarterdeck.monitoring.notification import tell
 
-            if "event" in payload:
-                notify_of_event(workspace, payload["event"], payload["webhook"])
-            else:
-                notify(workspace, payload["alert"], payload["webhook"], payload.get("again", ""))
+            tell(workspace, job.key, payload["webhook"])
         case JobKind.REPLAY:
             from quarterdeck.deployments.replaying import replay
 

@@ -27,7 +27,7 @@ def unseen_p(reference: PreparedColumn, current: PreparedColumn) -> float:
         return 1.0
     below, above, new = _counts(reference, current)
     if reference.kind == "numeric":
-        return min(1.0, 2 * min(_all_of_one(n, m, below), _all_of_one(n, m, above)))
+        return two_ends_p(n, m, below, above)
     expected = (sum(count == 1 for count in reference.counts.values()) + 1) / (n + 1)
     # The upper tail of the binomial distribution, as a beta distribution.
     return float(betainc(new, m - new + 1, expected)) if new else 1.0
@@ -42,6 +42,11 @@ def _counts(reference: PreparedColumn, current: PreparedColumn) -> tuple[int, in
     below = int(np.searchsorted(current.ascending, reference.ascending[0], side="left"))
     above = current.present - int(np.searchsorted(current.ascending, reference.ascending[-1], side="right"))
     return below, above, 0
+
+
+def two_ends_p(n: int, m: int, below: int, above: int) -> float:
+    """The p-value of so many of m values below all n others, and so many above: see `unseen_p`."""
+    return min(1.0, 2 * min(_all_of_one(n, m, below), _all_of_one(n, m, above)))
 
 
 def _all_of_one(n: int, m: int, k: int) -> float:

@@ -14,6 +14,7 @@ from quarterdeck.deployments import rollout
 from quarterdeck.errors import BusyError, DiskError, QuarterdeckError, RefusedError
 from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity
 from quarterdeck.monitoring.burning import watch_budgets
+from quarterdeck.monitoring.notice import Notice
 from quarterdeck.monitoring.silence import end_silences, silence
 from quarterdeck.pipelines import ending, submission
 from quarterdeck.pipelines.run import Run, RunState, find_run
@@ -24,6 +25,7 @@ from quarterdeck.runner import lease, queue, worker
 from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
 from quarterdeck.runner.queue import Work
 from quarterdeck.runner.reactions import react
+from quarterdeck.runner.telling import form_messages
 from quarterdeck.settings import Settings
 from quarterdeck.settings.making import ModelSettings
 from quarterdeck.settings.notifications import NotificationSettings
@@ -69,6 +71,11 @@ def alerting(workspace: Workspace, number: int = 7, severity: str = "page", kind
 def all_jobs(workspace: Workspace) -> list[Job]:
     with workspace.state.read() as tx:
         return list(tx.exec(select(Job)))
+
+
+def noted(workspace: Workspace) -> list[Notice]:
+    with workspace.state.read() as tx:
+        return list(tx.exec(select(Notice)))
 
 
 def with_settings(workspace: Workspace, **sections: Any) -> Workspace:
@@ -130,11 +137,12 @@ def test_an_alert_tells_each_webhook_once_for_each_severity_that_is_worth_it(wor
     happen(told, "alert.opened", "alert/7", severity="informational", kind="quality", deployment="none")
     react(told)
     assert all_jobs(told) == []
-    both = [{"alert": 7, "webhook": one.key, "again": ""} for one in told.settings.notifications.webhooks]
-    for severity, jobs in (("warning", both), ("warning", both), ("page", both + both)):
+    first, second = [one.key for one in told.settings.notifications.webhooks]
+    both = [("alert/7", first), ("alert/7", second)]
+    for severity, expected in (("warning", both), ("warning", both), ("page", both + both)):
         happen(told, "alert.escalated", "alert/7", severity=severity, kind="quality", deployment="none")
         react(told)
-        assert [job.payload for job in all_jobs(told)] == jobs
+        assert [(notice.subject, notice.webhook) for notice in noted(told)] == expected
 
 
 def test_a_silenced_alert_tells_nobody_until_its_silence_ends_and_then_tells_again(workspace: Workspace) -> None:
@@ -145,7 +153,7 @@ def test_a_silenced_alert_tells_nobody_until_its_silence_ends_and_then_tells_aga
     silence(told, 7, timedelta(hours=2), reason="the source is being mended")
     happen(told, "alert.escalated", "alert/7", None, **facts)
     react(told)
-    assert all_jobs(told) == [], "whatever happened before the silence was not told of yet, and is not now"
+    assert noted(told) == [], "whatever happened before the silence was not told of yet, and is not now"
     assert end_silences(told) == 0
     clock = told.ports.clock
     assert isinstance(clock, FakeClock)
@@ -153,8 +161,8 @@ def test_a_silenced_alert_tells_nobody_until_its_silence_ends_and_then_tells_aga
     assert end_silences(told) == 1
     assert end_silences(told) == 0
     react(told)
-    (job,) = all_jobs(told)
-    assert job.payload["again"].startswith("-after-")
+    (notice,) = noted(told)
+    assert notice.key.startswith("alert/7:page-after-")
 
 
 def test_a_report_that_is_asked_for_is_made_again_whoever_was_told(workspace: Workspace) -> None:
@@ -335,14 +343,10 @@ def test_an_alert_s_end_is_told_to_those_who_keep_incidents(workspace: Workspace
     plain, of_pager, of_chat = [one.key for one in told.settings.notifications.webhooks]
     alerting(told)
     facts = {"kind": "quality", "deployment": "none"}
-    for severity, again, expected in (
-        ("warning", "", [plain, of_chat]),
-        ("page", "-resolved", [of_pager, of_chat]),
-    ):
-        happen(told, "alert.resolved" if again else "alert.opened", "alert/7", severity=severity, **facts)
+    for severity, ended, expected in (("warning", False, [plain, of_chat]), ("page", True, [of_pager, of_chat])):
+        happen(told, "alert.resolved" if ended else "alert.opened", "alert/7", severity=severity, **facts)
         react(told)
-        found = [job.payload for job in all_jobs(told) if job.payload["again"] == again]
-        assert [payload["webhook"] for payload in found] == expected
+        assert [notice.webhook for notice in noted(told) if notice.ended is ended] == expected
 
 
 def test_a_budget_that_burns_is_told_of_and_makes_no_other_work(workspace: Workspace) -> None:
@@ -356,18 +360,16 @@ def test_a_budget_that_burns_is_told_of_and_makes_no_other_work(workspace: Works
     record_answered(told, {("none", 1000): 1})
     watch_budgets(told)
     react(told)
-    assert [(job.kind, job.subject, job.payload["again"]) for job in all_jobs(told)] == [
-        (JobKind.NOTIFY, "alert/1", ""),
-        (JobKind.NOTIFY, "alert/1", "-resolved"),
-    ]
+    assert [(notice.subject, notice.ended) for notice in noted(told)] == [("alert/1", False), ("alert/1", True)]
+    assert all_jobs(told) == []
 
 
 def test_a_full_disk_is_told_once_to_each_receiver(workspace: Workspace) -> None:
     told = with_settings(workspace, notifications={"webhooks": ["http://a", "http://b"]})
     happen(told, "disk.low", "disk", level="no jobs", free_bytes=1)
     react(told)
-    with told.state.read() as tx:
-        jobs = list(tx.exec(select(Job)))
+    assert form_messages(told) == 2
+    jobs = all_jobs(told)
     first, second = told.settings.notifications.webhooks
     assert [(job.kind, job.payload["webhook"], job.retries) for job in jobs] == [
         (JobKind.NOTIFY, first.key, 7),
@@ -378,7 +380,7 @@ def test_a_full_disk_is_told_once_to_each_receiver(workspace: Workspace) -> None
     assert isinstance(notifier, FakeNotifier)
     ((url, payload, key),) = notifier.sent
     assert (url, payload["kind"]) == ("http://a", "disk.low")
-    assert key.startswith(f"event-{jobs[0].payload['event']}-")
+    assert key == f"event-{payload['event']}-{first.key}"
 
 
 def test_a_version_is_not_deployed_by_policy_during_a_freeze(workspace: Workspace) -> None:

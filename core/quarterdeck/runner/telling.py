@@ -1,0 +1,133 @@
+"""From what happened to messages: which webhook is told of what, together with what else, and when.
+
+Each webhook is told of each thing by one notice, and each notice is in one message, which is one job. The first message
+goes out at once; what comes within `group_wait` of it is told in the next one, and so is what `rate` holds back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from quarterdeck.events import Event
+from quarterdeck.monitoring.alert import AlertState, Severity, find_alert
+from quarterdeck.monitoring.notice import Notice
+from quarterdeck.runner import queue
+from quarterdeck.runner.job import UNDER_WAY, Job, JobKind, JobState
+from quarterdeck.runner.queue import Work
+from quarterdeck.runner.terms import terms_of
+from quarterdeck.settings.notifications import WebhookSettings
+from quarterdeck.workspace import Workspace
+
+RETRIES = 7
+DEATHS = 8
+"""How many tries may end with a process that died: nobody else tells what is lost here."""
+MOST_IN_ONE = 40
+"""Notices of one message: Slack takes 50 blocks."""
+
+
+def note_alert(tx: Session, workspace: Workspace, event: Event) -> None:
+    """Note for each webhook that wants it what happened to an alert, unless that is silenced."""
+    severity = event.data.get("severity")
+    if severity not in (Severity.PAGE, Severity.WARNING):
+        return
+    alert = find_alert(tx, int(event.subject.partition("/")[2]))
+    if alert.state is AlertState.SILENCED:
+        return  # The end of the silence tells of it.
+    again = f"-{alert.reopened}" if alert.reopened else ""
+    if event.kind == "alert.unsilenced":
+        again += f"-after-{event.id}"
+    ended = event.kind == "alert.resolved"
+    again += "-resolved" * ended
+    for webhook in workspace.settings.notifications.webhooks:
+        if severity in webhook.severities and (webhook.tells_of_ends or not ended):
+            # One for each alert, severity and receiver: a warning that becomes a page is worth telling again. So is one
+            # that came back or ended, and one whose silence is over.
+            key = f"{event.subject}:{severity}{again}:{webhook.key}"
+            _note(tx, workspace, key, webhook, event.subject, Severity(severity), ended)
+
+
+def note_event(tx: Session, workspace: Workspace, event: Event) -> None:
+    """Note for each webhook an event that is no alert of a monitor, such as a full disk."""
+    subject, ended = f"event/{event.id}", event.kind.endswith(".recovered")
+    for webhook in workspace.settings.notifications.webhooks:
+        _note(tx, workspace, f"{subject}:{webhook.key}", webhook, subject, Severity.PAGE, ended)
+
+
+def _note(
+    tx: Session,
+    workspace: Workspace,
+    key: str,
+    webhook: WebhookSettings,
+    subject: str,
+    severity: Severity,
+    ended: bool,
+) -> None:
+    if tx.exec(select(Notice.id).where(Notice.key == key)).first() is None:
+        now = workspace.now()
+        notice = Notice(key=key, webhook=webhook.key, subject=subject, severity=severity, ended=ended, noted_at=now)
+        tx.add(notice)
+        tx.flush()
+
+
+def form_messages(workspace: Workspace) -> int:
+    """Put the notices whose time has come into messages and queue those; how many. Called again and again."""
+    with workspace.state.read() as tx:
+        if not _due(tx, workspace):
+            return 0
+    with workspace.state.write("notify") as tx:
+        due = _due(tx, workspace)
+        for webhook, notices in due:
+            _queue(tx, workspace, webhook, notices)
+        return len(due)
+
+
+def _due(tx: Session, workspace: Workspace) -> list[tuple[WebhookSettings, list[Notice]]]:
+    """What is to be told now, a message each."""
+    webhooks = {one.key: one for one in workspace.settings.notifications.webhooks}
+    query = select(Notice).where(col(Notice.joined_at).is_(None), col(Notice.webhook).in_(webhooks))
+    waiting: dict[str, list[Notice]] = {}
+    for notice in tx.exec(query.order_by(col(Notice.id))) if webhooks else ():
+        waiting.setdefault(notice.webhook, []).append(notice)
+    due = []
+    for key, notices in waiting.items():
+        if not webhooks[key].groups:
+            due += [(webhooks[key], [notice]) for notice in notices]
+        elif _may_go(tx, webhooks[key], any(notice.pages for notice in notices), workspace.now()):
+            # Pages first, so that what is left for the next message can wait.
+            chosen = sorted(notices, key=lambda notice: not notice.pages)[:MOST_IN_ONE]
+            due.append((webhooks[key], sorted(chosen, key=lambda notice: notice.id or 0)))
+    return due
+
+
+def _may_go(tx: Session, webhook: WebhookSettings, pages: bool, now: datetime) -> bool:
+    """Whether a message may go out now. A page waits for `group_wait` after a message with a page, and else for
+    nothing but a message that is just being sent."""
+    told = select(func.count(col(Notice.message).distinct())).where(
+        Notice.webhook == webhook.key, col(Notice.joined_at) <= now
+    )
+    lately = told.where(col(Notice.joined_at) > now - webhook.group_wait)
+    if pages:
+        lately = lately.where(Notice.severity == Severity.PAGE, col(Notice.ended).is_(False))
+    if tx.exec(lately).one():
+        return False
+    # One after the other, so that an end is not told before its beginning, and what comes while one is refused is
+    # told in one. A page does not wait for the next try of what was refused.
+    query = select(Job).join(Notice, col(Notice.message) == Job.key)
+    open_jobs = query.where(Notice.webhook == webhook.key, col(Job.state).in_(UNDER_WAY))
+    if any(not (pages and job.state is JobState.QUEUED and job.failures) for job in tx.exec(open_jobs.distinct())):
+        return False
+    return pages or tx.exec(told.where(col(Notice.joined_at) > now - webhook.rate.per)).one() < webhook.rate.most
+
+
+def _queue(tx: Session, workspace: Workspace, webhook: WebhookSettings, notices: Sequence[Notice]) -> None:
+    key, now = f"notify:{notices[0].key}", workspace.now()
+    for notice in notices:
+        notice.message, notice.joined_at = key, now
+        tx.add(notice)
+    subject = notices[0].subject if len(notices) == 1 else f"webhook/{webhook.shown}"
+    terms = terms_of(workspace, max_attempts=DEATHS, retries=RETRIES)
+    queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, subject, {"webhook": webhook.key}, terms))
