@@ -18,6 +18,7 @@ from quarterdeck_console.cli import (
     operations,
     pipelines,
     predictions,
+    reactions,
     registry,
     schedules,
     session,
@@ -71,6 +72,7 @@ app.command("history")(delivery.history)
 app.command("explain")(predictions.explain)
 app.command("probe")(elsewhere.probe)
 app.command("score")(elsewhere.score)
+app.command("backtest")(reactions.backtest)
 app.command("alerts")(monitoring.alerts)
 app.command("drift")(monitoring.drift)
 app.command("ack")(monitoring.ack)

@@ -151,6 +151,11 @@ def _queue_replay(tx: Session, workspace: Workspace, event: Event) -> None:
     queue.enqueue(tx, workspace, work)
 
 
+def _queue_backtest(tx: Session, workspace: Workspace, event: Event) -> None:
+    work = Work(JobKind.BACKTEST, event.subject, event.subject, {"backtest": _number(event)}, terms_of(workspace))
+    queue.enqueue(tx, workspace, work)
+
+
 def _score_again(tx: Session, workspace: Workspace, event: Event) -> None:
     payload = {"deployment": event.subject.removeprefix("deployment/"), "again": True}
     terms = terms_of(workspace, max_attempts=2)
@@ -228,6 +233,7 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "alert.unsilenced": (_notify,),
     "alert.resolved": (_notify,),
     "replay.requested": (_queue_replay,),
+    "backtest.requested": (_queue_backtest,),
     "score.requested": (_score_again,),
     "deployment.rolled_back": (_command_rollback,),
     "deployment.undone": (_command_rollback,),

@@ -59,6 +59,8 @@ class MonitorSettings(Section):
     """The quality metric to follow when labels arrive; by default roc_auc (two classes), f1 or rmse."""
     tolerance: float = Field(default=0.1, gt=0)
     """The relative loss of quality from which a significant loss is a finding."""
+    worth: float = Field(default=0.02, ge=0)
+    """The relative gain of quality from which a backtest calls retraining, or rolling back, worth it."""
     label_coverage: float = Field(default=0.6, gt=0, le=1)
     """A window's quality is judged once this share of its predictions has labels."""
     warning: float = Field(default=0.02, ge=0)
