@@ -23,6 +23,7 @@ from quarterdeck.settings import Settings
 from quarterdeck.settings.making import Bound
 from quarterdeck.settings.monitoring import CalendarUnit, MetricName
 from quarterdeck.settings.notifications import Told, WebhookFormat, WebhookSettings
+from quarterdeck.settings.reactions import AlertName, Deed, ReactionSettings, SeverityName
 from quarterdeck.settings.serving import ColumnSettings, FallbackSettings
 from quarterdeck_console.cli.verbs import app
 
@@ -58,6 +59,10 @@ TYPES = {
     "WebhookFormat": f"one of {', '.join(get_args(WebhookFormat))}",
     "tuple[Told, ...]": f"list of {' and '.join(get_args(Told))}",
     "bool | None": "true or false",
+    "tuple[ReactionSettings, ...]": "list of tables",
+    "tuple[AlertName, ...]": f"one or a list of {', '.join(get_args(AlertName))}",
+    "SeverityName": f"one of {', '.join(get_args(SeverityName))}",
+    "Deed": f"one of {', '.join(get_args(Deed))}",
     "dict[str, dict[str, str]]": "table",
     "dict[str, Bound]": "table",
     "dict[str, ColumnSettings]": "table",
@@ -72,6 +77,7 @@ WITHIN: dict[str, tuple[type[BaseModel], str]] = {
     "dict[str, ColumnSettings]": (ColumnSettings, "COLUMN."),
     "FallbackSettings | None": (FallbackSettings, ""),
     "tuple[WebhookSettings, ...]": (WebhookSettings, ""),
+    "tuple[ReactionSettings, ...]": (ReactionSettings, ""),
 }
 """Annotations of tables with keys of their own, and how a key goes on there."""
 

@@ -36,6 +36,42 @@ def backtest(
         raise typer.Exit(1)
 
 
+def reactions(
+    alert: Annotated[
+        int | None, typer.Option("--alert", metavar="N", help="Only what follows this alert.", show_default=False)
+    ] = None,
+    as_data: JsonFlag = False,
+) -> None:
+    """What follows from alerts by itself: each policy, when it fired last, what holds it, when it may fire again."""
+    from quarterdeck.runner.reaction_queries import policy_rows, reactions_to
+
+    with opened() as workspace:
+        if alert is not None:
+            found = reactions_to(workspace, alert)
+            text = "\n".join(row.line for row in found) or f"No policy follows alert/{alert}."
+            emit(found, text, as_data=as_data)
+            return
+        rows = policy_rows(workspace)
+    text = table(
+        ("policy", "on", "state", "alert", "may fire", "last fired", "result", "why"),
+        [
+            (
+                row.policy,
+                row.on,
+                row.state,
+                row.alert,
+                row.may_fire_at,
+                row.last_fired_at,
+                row.last_result,
+                row.reason,
+            )
+            for row in rows
+        ],
+        empty="No reactions. [[monitors.NAME.reactions]] in quarterdeck.toml says what follows from alerts.",
+    )
+    emit(rows, text, as_data=as_data)
+
+
 def _has_ended(workspace: Workspace, number: int) -> bool | None:
     from quarterdeck.deployments.backtesting import backtest as read_backtest
     from quarterdeck.errors import QuarterdeckError

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.text import Text
 
 from quarterdeck_console.formatting import DASH, Page, clean, day, moment, number, state, text
+from quarterdeck_console.reacting import reaction_lines
 from quarterdeck_console.screens.pane import Pane, RollbackTarget, TextPage
 from quarterdeck_console.themes import ACCENT, BAD, FAINT, GOOD, MUTED, WARN
 from quarterdeck_console.widgets.table import Column
@@ -104,6 +105,8 @@ class AlertsPane(Pane):
         if row.acknowledged_by:
             page.field("taken on by", f"{row.acknowledged_by}: {row.judgement}")
         page.field("report", f"quarterdeck report {row.id}" if row.report else "being made, or not needed")
+        for line in reaction_lines(workspace, row.id):
+            page.field("reaction", line)
         _evidence(page, row)
         windows = results(workspace, monitor=row.monitor, limit=200)
         _timeline(page, row, [w for w in windows if _about(w, row)][:WINDOWS])

@@ -69,7 +69,7 @@ def notify_of_event(workspace: Workspace, event_id: int, webhook: str) -> None:
             subject=event.subject,
             at=timestamp(event.at),
             ended_at=timestamp(event.at) if event.kind.endswith(".recovered") else None,
-            severity="page",
+            severity=str(event.data.get("severity", "page")),
             summary=f"{event.kind}: {told}" if told else event.kind,
             facts=facts,
         ),

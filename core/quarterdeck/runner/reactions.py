@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from quarterdeck.monitoring.alert import AlertKind, AlertState, Severity, find_a
 from quarterdeck.pipelines import pausing
 from quarterdeck.pipelines.schedule import Schedule
 from quarterdeck.pipelines.submission import MANUAL
-from quarterdeck.runner import control, lease, queue, ticking
+from quarterdeck.runner import control, lease, policies, queue, ticking
 from quarterdeck.runner.job import Job, JobKind
 from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import terms_of, terms_of_run
@@ -128,12 +128,19 @@ def _notify(tx: Session, workspace: Workspace, event: Event) -> None:
         queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, event.subject, payload, terms))
 
 
-def _tell_of_disk(tx: Session, workspace: Workspace, event: Event) -> None:
+def _tell_of_event(tx: Session, workspace: Workspace, event: Event, *, unless: Collection[str] = ()) -> None:
+    """Tell every webhook of the event, `unless` it is of such a format."""
     for webhook in workspace.settings.notifications.webhooks:
-        payload = {"event": event.id, "webhook": webhook.key}
-        key = f"notify:event/{event.id}:{webhook.key}"
-        terms = terms_of(workspace, retries=NOTIFY_RETRIES)
-        queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, f"event/{event.id}", payload, terms))
+        if webhook.format not in unless:
+            payload = {"event": event.id, "webhook": webhook.key}
+            key = f"notify:event/{event.id}:{webhook.key}"
+            terms = terms_of(workspace, retries=NOTIFY_RETRIES)
+            queue.enqueue(tx, workspace, Work(JobKind.NOTIFY, key, f"event/{event.id}", payload, terms))
+
+
+def _tell_of_reaction(tx: Session, workspace: Workspace, event: Event) -> None:
+    # Those two keep incidents that have an end, and this is none: it belongs to one that they know.
+    _tell_of_event(tx, workspace, event, unless=("pagerduty", "alertmanager"))
 
 
 def _report(tx: Session, workspace: Workspace, event: Event) -> None:
@@ -220,7 +227,14 @@ def _deploy_by_policy(workspace: Workspace, event: Event) -> None:
 
 _VERBS: dict[str, tuple[Callable[[Workspace, Event], None], ...]] = {
     "version.registered": (_deploy_by_policy,),
-    "alert.opened": (_compare_with_known_good,),
+    "alert.opened": (_compare_with_known_good, policies.follow_alert),
+    "alert.escalated": (policies.follow_alert,),
+    "alert.reopened": (policies.follow_alert,),
+    "alert.unsilenced": (policies.follow_alert,),
+    "alert.acknowledged": (policies.follow_judgement,),
+    "alert.resolved": (policies.follow_judgement,),
+    "workspace.thawed": (policies.follow_thaw,),
+    "backtest.finished": (policies.follow_backtest,),
 }
 _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "run.queued": (_queue_run,),
@@ -237,6 +251,7 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "score.requested": (_score_again,),
     "deployment.rolled_back": (_command_rollback,),
     "deployment.undone": (_command_rollback,),
-    "disk.low": (_tell_of_disk,),
-    "disk.recovered": (_tell_of_disk,),
+    "disk.low": (_tell_of_event,),
+    "disk.recovered": (_tell_of_event,),
+    "reaction.fired": (_tell_of_reaction,),
 }

@@ -34,3 +34,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_backtest_deployment_id"), "backtest", ["deployment_id"], unique=False)
+    op.create_table(
+        "reaction",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("policy", sa.String(), nullable=False),
+        sa.Column("deployment", sa.String(), nullable=False),
+        sa.Column("alert", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=32), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("again_at", sa.String(length=27), nullable=True),
+        sa.Column("backtest", sa.Integer(), nullable=True),
+        sa.Column("result", sa.String(), nullable=True),
+        sa.Column("considered_at", sa.String(length=27), nullable=False),
+        sa.Column("fired_at", sa.String(length=27), nullable=True),
+        sa.CheckConstraint("state IN ('waiting', 'held', 'fired', 'over')"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("policy", "alert"),
+    )
+    op.create_index(op.f("ix_reaction_deployment"), "reaction", ["deployment"], unique=False)
