@@ -17,9 +17,10 @@ from quarterdeck.deployments.deployment import Deployment, find_deployment
 from quarterdeck.deployments.labelled import Evidence
 from quarterdeck.deployments.refitting import refit
 from quarterdeck.deployments.revision import find_revision
-from quarterdeck.deployments.watching import followed_by, followed_metric
+from quarterdeck.deployments.watching import followed_by, metric_of
 from quarterdeck.deployments.weighing import KEEP, RETRAIN, ROLL_BACK, Comparison, Weighed, compare, weigh
 from quarterdeck.errors import NotFoundError, QuarterdeckError, RefusedError
+from quarterdeck.monitoring.alert import find_alert
 from quarterdeck.registry.inputs import inputs_frame
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.truth import truth_and_score
@@ -94,7 +95,7 @@ def make_backtest(workspace: Workspace, backtest_id: int, *, fence: Callable[[Se
         if asked.finished_at is not None:
             return
         deployment = tx.get_one(Deployment, asked.deployment_id)
-        stage = _set_up(tx, workspace, deployment, asked.version)
+        stage = _set_up(tx, workspace, deployment, asked)
     verdict: BacktestVerdict | None = None
     outcome: dict[str, Any]
     try:
@@ -158,6 +159,8 @@ class _Stage:
     """What is compared."""
 
     name: str
+    monitor: str | None
+    """The monitor of the alert that it is about: what that follows is compared."""
     serving: ModelVersion
     back: ModelVersion | None
     """The last known-good version; None where there is none."""
@@ -166,15 +169,16 @@ class _Stage:
     """Earlier versions whose labelled rows may be learnt from."""
 
 
-def _set_up(tx: Session, workspace: Workspace, deployment: Deployment, version: int) -> _Stage:
+def _set_up(tx: Session, workspace: Workspace, deployment: Deployment, asked: Backtest) -> _Stage:
     assert deployment.id is not None
-    serving = find_version(tx, deployment.model, version)
+    serving = find_version(tx, deployment.model, asked.version)
     revision = knowngood.last_known_good(tx, workspace, deployment.name)
     back = None
     if revision is not None:
         back = find_version(tx, deployment.model, find_revision(tx, deployment.id, revision).version)
     others = labelled.compatible_versions(tx, deployment, serving)
-    return _Stage(deployment.name, serving, back, revision, others)
+    monitor = None if asked.alert is None else find_alert(tx, asked.alert).monitor
+    return _Stage(deployment.name, monitor, serving, back, revision, others)
 
 
 @dataclass(slots=True)
@@ -190,8 +194,8 @@ class _Bench:
     def judge(self) -> tuple[Weighed, dict[str, Any]]:
         """The verdict, and what it rests on."""
         name, serving = self.stage.name, self.stage.serving
-        settings = followed_by(self.workspace, name)
-        metric = followed_metric(self.workspace, name, serving)
+        settings = followed_by(self.workspace, name, self.stage.monitor)
+        metric = metric_of(settings, serving)
         evidence = labelled.gather(self.workspace, name, serving.number, self.stage.others, settings.minimum_rows)
         facts = _facts(evidence, metric)
         refused = self._too_little(evidence, settings.minimum_rows)

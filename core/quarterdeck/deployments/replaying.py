@@ -14,7 +14,7 @@ from quarterdeck.deployments.deployment import Deployment, find_deployment
 from quarterdeck.deployments.fitness import why_not
 from quarterdeck.deployments.replay import Replay
 from quarterdeck.deployments.revision import find_revision
-from quarterdeck.deployments.watching import followed_metric
+from quarterdeck.deployments.watching import followed_by, metric_of
 from quarterdeck.errors import NotFoundError, QuarterdeckError, RefusedError, UsageError
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.truth import truth_and_score
@@ -172,7 +172,7 @@ def _quality(
     if not rows.labelled:
         return {}
     signature = Signature.from_dict(serving.signature)
-    chosen = followed_metric(workspace, name, serving)
+    chosen = metric_of(followed_by(workspace, name), serving)
     truth, ours = truth_and_score(signature, chosen, rows.labels, rows.predictions, rows.probabilities)
     probabilities = [None] * rows.n if answers.probabilities is None else answers.probabilities.tolist()
     theirs = truth_and_score(

@@ -8,7 +8,9 @@ from datetime import datetime
 from sqlmodel import Session, col, select
 
 from quarterdeck import freezing
+from quarterdeck.deployments.operation import Operation
 from quarterdeck.monitoring.alert import AlertState, find_alert
+from quarterdeck.pipelines.run import Run
 from quarterdeck.runner.obstacles import DAY, Policy, clock
 from quarterdeck.runner.policies import followers, policies
 from quarterdeck.runner.reaction import PENDING, Reaction, ReactionState, fired_since
@@ -75,7 +77,7 @@ def reactions_to(workspace: Workspace, alert: int) -> list[ReactionRow]:
     with workspace.state.read() as tx:
         found = find_alert(tx, alert)
         rows = list(tx.exec(select(Reaction).where(Reaction.alert == alert).order_by(col(Reaction.id))))
-    known = [_reaction_row(workspace, row) for row in rows]
+        known = [_reaction_row(tx, workspace, row) for row in rows]
     if found.state is AlertState.RESOLVED:
         return known
     told = {row.policy for row in rows}
@@ -87,7 +89,8 @@ def newest_lines(workspace: Workspace) -> dict[int, str]:
     """For each alert that a policy has considered the line of what came of it last."""
     with workspace.state.read() as tx:
         rows = tx.exec(select(Reaction).order_by(col(Reaction.considered_at), col(Reaction.id))).all()
-    return {row.alert: _line(workspace, row) for row in rows}
+        newest = {row.alert: row for row in rows}
+        return {alert: _line(tx, workspace, row) for alert, row in newest.items()}
 
 
 def _policy_row(tx: Session, workspace: Workspace, policy: Policy) -> PolicyRow:
@@ -137,7 +140,7 @@ def _standing(
     return "ready", None, None
 
 
-def _reaction_row(workspace: Workspace, row: Reaction) -> ReactionRow:
+def _reaction_row(tx: Session, workspace: Workspace, row: Reaction) -> ReactionRow:
     return ReactionRow(
         policy=row.policy,
         alert=row.alert,
@@ -146,17 +149,26 @@ def _reaction_row(workspace: Workspace, row: Reaction) -> ReactionRow:
         result=row.result,
         again_at=row.again_at,
         backtest=row.backtest,
-        line=_line(workspace, row),
+        line=_line(tx, workspace, row),
     )
 
 
-def _line(workspace: Workspace, row: Reaction) -> str:
+def _line(tx: Session, workspace: Workspace, row: Reaction) -> str:
     does = _deed(row.policy)
     if row.state is ReactionState.FIRED:
         at = "" if row.fired_at is None else f" at {clock(row.fired_at, workspace.now())}"
-        return f"{does}: done{at}{f', {row.result}' if row.result else ''} ({row.reason})"
+        return f"{does}: done{at}{_became(tx, row.result)} ({row.reason})"
     words = {ReactionState.WAITING: "waits", ReactionState.HELD: "held", ReactionState.OVER: "not done"}
     return f"{does}: {words[row.state]}: {row.reason}"
+
+
+def _became(tx: Session, result: str | None) -> str:
+    """What was started, and how that is now: `, run/12 succeeded`."""
+    if result is None:
+        return ""
+    kind, _, number = result.partition("/")
+    found = tx.get(Run, int(number)) if kind == "run" else tx.get(Operation, int(number))
+    return f", {result}" if found is None else f", {result} {found.state}"
 
 
 def _not_yet(alert: int, policy: Policy) -> ReactionRow:
