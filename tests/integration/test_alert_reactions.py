@@ -136,7 +136,7 @@ def test_a_retrain_fires_once_after_its_backtest_and_names_the_alert(deck: DeckM
     kinds = [one.kind for one in told(workspace, "reaction.waiting", "backtest.finished", "reaction.fired")]
     assert kinds == ["reaction.waiting", "backtest.finished", "reaction.fired"]
     (fired,) = told(workspace, "reaction.fired")
-    assert fired.data["because"].startswith("backtest/1: retrain, retraining against keeping: +0.")
+    assert fired.data["because"].startswith("backtest/1: retrain, retraining gains +0.")
     with workspace.state.read() as tx:
         events.verify(tx)
         assert tx.get_one(Backtest, 1).alert == alert
@@ -265,7 +265,7 @@ def test_a_rollback_is_made_once_whoever_repeats_the_events(deck: DeckMaker) -> 
     assert revision.reason == f"alert/{alert}: it got worse"
     (fired,) = told(workspace, "reaction.fired")
     assert fired.data["result"] == "operation/3"
-    assert "rolling back against keeping: +" in fired.data["because"]
+    assert "rolling back gains +0." in fired.data["because"]
 
 
 def test_a_person_who_was_faster_is_not_overruled(deck: DeckMaker) -> None:

@@ -24,6 +24,7 @@ class Comparison:
 
     of: str
     against: str
+    metric: str
     low: float
     gain: float
     high: float
@@ -49,9 +50,8 @@ class Comparison:
 
     @property
     def words(self) -> str:
-        return (
-            f"{_WORDS[self.of]} against {_WORDS[self.against]}: {self.gain:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
-        )
+        interval = f"({self.low:+.3f} to {self.high:+.3f})"
+        return f"{_WORDS[self.of]} gains {self.gain:+.3f} {self.metric} against {_WORDS[self.against]} {interval}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def compare(
     if not METRICS[metric].greater_is_better:
         low, difference, high = -high, -difference, -low
     enough = worth * abs(figure(metric, truth, scores[against]))
-    return Comparison(of, against, low, difference, high, enough, len(truth))
+    return Comparison(of, against, metric, low, difference, high, enough, len(truth))
 
 
 def weigh(comparisons: list[Comparison], cannot: dict[str, str]) -> Weighed:

@@ -11,7 +11,7 @@ BETTER, NO_GAIN, UNCLEAR = (0.05, 0.08, 0.11), (-0.01, 0.0, 0.01), (-0.04, 0.03,
 
 
 def one(of: str, against: str, figures: tuple[float, float, float], worth: float = 0.02, rows: int = 400) -> Comparison:
-    return Comparison(of, against, *figures, worth, rows)
+    return Comparison(of, against, "f1", *figures, worth, rows)
 
 
 @pytest.mark.parametrize(
