@@ -334,6 +334,16 @@ def test_a_rollback_that_nobody_should_make_by_itself_is_held(deck: DeckMaker, c
     assert rollbacks(workspace) == []
 
 
+def test_a_workspace_that_may_only_be_read_is_not_changed_by_policies_either(deck: DeckMaker) -> None:
+    workspace = deck({**ROLLBACK, "backtest": False})
+    version = spoilt(workspace)
+    shut = {**workspace.settings.model_dump(), "workspace": {"name": "w", "read_only": True}}
+    alarm(workspace, version)
+    go(replace(workspace, settings=Settings.model_validate(shut)))
+    assert reaction(workspace).reason == "quarterdeck.toml says read_only = true"
+    assert rollbacks(workspace) == []
+
+
 def test_an_outage_waits_for_no_backtest(deck: DeckMaker) -> None:
     workspace = deck(ROLLBACK)
     alarm(workspace, spoilt(workspace), AlertKind.OUTAGE)

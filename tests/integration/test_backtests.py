@@ -151,6 +151,15 @@ def test_a_metric_that_is_undefined_on_the_compared_rows_is_no_evidence(ready: W
     assert "roc_auc is undefined" in found.outcome["missing"][0]
 
 
+def test_labels_that_no_metric_takes_are_told_and_end_nothing(workspace: Workspace) -> None:
+    ready = settled(workspace, metric="mae")
+    version = serve(ready, rows(400, seed=1))
+    answer(ready, version, rows(600, seed=3).assign(fraud="maybe"))
+    found = outcome(ready)
+    assert found.verdict is None
+    assert "maybe" in found.outcome["error"]
+
+
 def test_the_same_backtest_says_the_same_twice(ready: Workspace) -> None:
     version = serve(ready, rows(400, seed=1), RandomForestClassifier(5))
     answer(ready, version, rows(700, seed=3, concept=changed))

@@ -101,7 +101,8 @@ def make_backtest(workspace: Workspace, backtest_id: int, *, fence: Callable[[Se
     try:
         weighed, facts = _Bench(workspace, stage).judge()
         verdict, outcome = weighed.verdict, {**asdict(weighed), **facts}
-    except QuarterdeckError as error:
+    except (QuarterdeckError, ValueError) as error:
+        # A ValueError is of labels or answers that the metric cannot take, such as a text for a number.
         outcome = {"error": str(error)}
     with workspace.state.write("backtest", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
         if fence is not None:

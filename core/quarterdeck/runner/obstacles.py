@@ -105,6 +105,11 @@ def _frozen(case: Case) -> Iterator[Obstacle]:
         yield Obstacle(f"everything is frozen by {freeze.actor} until {clock(freeze.until, case.now)}", freeze.until)
 
 
+def _read_only(case: Case) -> Iterator[Obstacle]:
+    if case.workspace.settings.workspace.read_only:
+        yield Obstacle("quarterdeck.toml says read_only = true", case.now + LATER)
+
+
 def _moved(case: Case) -> Iterator[Obstacle]:
     """The alert is about a version that serves no more: whoever changed that has decided."""
     if case.does == "tell":
@@ -185,6 +190,7 @@ _RULES: tuple[Callable[[Case], Iterator[Obstacle]], ...] = (
     _ended,
     _silenced,
     _frozen,
+    _read_only,
     _moved,
     _cooling_down,
     _limited,
