@@ -7,7 +7,20 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import calibration, cli, console, drift, estimates, idle, jitter, rollback, serving, start, writers
+from bench import (
+    backtests,
+    calibration,
+    cli,
+    console,
+    drift,
+    estimates,
+    idle,
+    jitter,
+    rollback,
+    serving,
+    start,
+    writers,
+)
 from bench.rows import RESULTS, Row, append, as_table, circumstances
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
@@ -16,6 +29,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "drift": drift.measure,
     "calibration": calibration.measure,
     "estimates": estimates.measure,
+    "backtests": backtests.measure,
     "console": console.measure,
     "cli": cli.measure,
     "start": start.measure,
