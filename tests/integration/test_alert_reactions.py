@@ -17,6 +17,7 @@ from quarterdeck.deployments.rollout import deploy
 from quarterdeck.monitoring.acknowledgement import acknowledge
 from quarterdeck.monitoring.alert import AlertKind, Judgement, Severity, find_alert
 from quarterdeck.monitoring.alerting import facts
+from quarterdeck.monitoring.evaluation import evaluate
 from quarterdeck.monitoring.incident import incident
 from quarterdeck.monitoring.silence import end_silences, silence
 from quarterdeck.processes import here
@@ -497,3 +498,30 @@ def test_one_that_fails_is_told_of_and_does_not_stop_the_others(
     pass_time(workspace, hours=1)
     go(workspace)
     assert len(told(workspace, "reaction.fired")) == 2
+
+
+def test_from_the_labels_to_the_run_by_the_monitor_itself(deck: DeckMaker) -> None:
+    workspace = deck(RETRAIN, window="5h", origin=START, grace="1s")
+    drifting(workspace)
+    evaluate(workspace, "fraud")
+    (opened,) = told(workspace, "alert.opened")
+    assert (opened.data["kind"], opened.data["severity"]) == ("quality", "page")
+    go(workspace)
+    assert [run.trigger for run in runs(workspace)] == [opened.subject]
+
+
+def test_a_contaminated_source_opens_both_alerts_and_is_not_learnt_from(deck: DeckMaker) -> None:
+    workspace = deck(RETRAIN, window="5h", origin=START, grace="1s")
+    serve(workspace, rows(800, seed=1))
+    version = serve(workspace, rows(900, seed=2))
+    frame = rows(1500, seed=3)
+    # Amounts arrive in cents, by somebody else's mistake.
+    answer(workspace, version, frame.assign(amount=100 * frame["amount"] + 3))
+    evaluate(workspace, "fraud")
+    assert {one.data["kind"] for one in told(workspace, "alert.opened")} >= {"drift", "quality"}
+    go(workspace)
+    assert runs(workspace) == []
+    assert (
+        "on inputs is open (amount): what came in may be contaminated"
+        in told(workspace, "reaction.held")[0].data["reason"]
+    )
