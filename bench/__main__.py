@@ -7,7 +7,21 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import calibration, cli, console, drift, estimates, idle, jitter, monitors, rollback, serving, start, writers
+from bench import (
+    backtests,
+    calibration,
+    cli,
+    console,
+    drift,
+    estimates,
+    idle,
+    jitter,
+    monitors,
+    rollback,
+    serving,
+    start,
+    writers,
+)
 from bench.rows import RESULTS, Row, append, as_table, circumstances
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
@@ -17,6 +31,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "calibration": calibration.measure,
     "estimates": estimates.measure,
     "monitors": monitors.measure,
+    "backtests": backtests.measure,
     "console": console.measure,
     "cli": cli.measure,
     "start": start.measure,

@@ -24,6 +24,7 @@ from quarterdeck.settings.making import Bound
 from quarterdeck.settings.monitoring import CalendarUnit, MetricName
 from quarterdeck.settings.notifications import RateLimit, Told, WebhookFormat, WebhookSettings
 from quarterdeck.settings.objectives import BurnRate, LatencyObjective, ObjectiveSettings
+from quarterdeck.settings.reactions import AlertName, Deed, ReactionSettings, SeverityName
 from quarterdeck.settings.serving import ColumnSettings, FallbackSettings
 from quarterdeck_console.cli.verbs import app
 
@@ -60,6 +61,10 @@ TYPES = {
     "Rate": "rate",
     "tuple[Told, ...]": f"list of {' and '.join(get_args(Told))}",
     "bool | None": "true or false",
+    "tuple[ReactionSettings, ...]": "list of tables",
+    "tuple[AlertName, ...]": f"one or a list of {', '.join(get_args(AlertName))}",
+    "SeverityName": f"one of {', '.join(get_args(SeverityName))}",
+    "Deed": f"one of {', '.join(get_args(Deed))}",
     "dict[str, dict[str, str]]": "table",
     "dict[str, Bound]": "table",
     "dict[str, ColumnSettings]": "table",
@@ -84,6 +89,7 @@ WITHIN: dict[str, tuple[type[BaseModel], str]] = {
     "LatencyObjective | None": (LatencyObjective, ""),
     "tuple[BurnRate, ...]": (BurnRate, ""),
     "tuple[WebhookSettings, ...]": (WebhookSettings, ""),
+    "tuple[ReactionSettings, ...]": (ReactionSettings, ""),
 }
 """Annotations of tables with keys of their own, and how a key goes on there."""
 

@@ -127,7 +127,7 @@ Command = Go | Find | Freeze | Thaw | Pause | Resume | Silence | Note | Quit | H
 def place_of(reference: str) -> Go | Unknown:
     """Where `alert/3`, `deployment/fraud`, `version/fraud@2` or `run/7` is shown."""
     kind, slash, name = reference.partition("/")
-    if kind in ("data", "source", "run", "revision", "replay"):
+    if kind in ("data", "source", "run", "revision", "replay", "backtest"):
         return Unknown(f"{reference} has no pane of its own yet. :open takes {', '.join(_KINDS)} and a name.")
     if not slash or not name or kind not in _KINDS:
         return Unknown(

@@ -38,16 +38,20 @@ def alerts(
     """The alerts, worst first."""
     from quarterdeck.deployments.deployment import find_deployment
     from quarterdeck.monitoring.queries import alerts as read_alerts
+    from quarterdeck.runner.reaction_queries import newest_lines
 
     with opened() as workspace:
         if deployment is not None:
             with workspace.state.read() as tx:
                 find_deployment(tx, deployment)
         rows = read_alerts(workspace, all=everything, deployment=deployment)
+        lines = newest_lines(workspace)
     text = table(
         ("alert", "severity", "state", "deployment", "kind", "since", "sure", "costs", "what"),
         [(a.id, a.severity, a.state, a.deployment, a.kind, a.onset, sure(a), cost(a), a.summary) for a in rows],
     )
+    for a in rows:
+        text += f"\nalert/{a.id}: {lines[a.id]}" if a.id in lines else ""
     emit(rows, text, as_data=as_data)
 
 

@@ -20,6 +20,7 @@ from quarterdeck_console.cli import (
     operations,
     pipelines,
     predictions,
+    reactions,
     registry,
     schedules,
     session,
@@ -75,6 +76,8 @@ app.command("explain")(predictions.explain)
 app.command("probe")(elsewhere.probe)
 app.command("score")(elsewhere.score)
 app.command("slo")(objectives.slo)
+app.command("backtest")(reactions.backtest)
+app.command("reactions")(reactions.reactions)
 app.command("alerts")(monitoring.alerts)
 app.command("drift")(monitoring.drift)
 app.command("ack")(monitoring.ack)

@@ -215,6 +215,14 @@ def actions(page: Page, row: AlertRow) -> None:
         page.line("It tells nobody: what moved has no weight in this model's answers.", MUTED)
 
 
+def reactions(page: Page, lines: Sequence[str]) -> None:
+    """What policies did about it, or would do; nothing where nobody set any."""
+    if lines:
+        page.heading("What follows by itself")
+    for line in lines:
+        page.line(clean(line))
+
+
 def people(page: Page, row: AlertRow) -> None:
     """Who has it, and where else it is dealt with."""
     page.line("")

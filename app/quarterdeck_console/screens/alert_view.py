@@ -13,6 +13,7 @@ from textual.message import Message
 
 from quarterdeck_console.formatting import Page
 from quarterdeck_console.keymap import ALERT, Key, bindings, by_id
+from quarterdeck_console.reacting import reaction_lines
 from quarterdeck_console.reading import Reader
 from quarterdeck_console.screens import alert_text, plot
 from quarterdeck_console.screens.pane import Pane
@@ -47,6 +48,8 @@ class Picture:
     """Of the alert's own aspect, where it has a figure over windows; oldest first."""
     plan: RollbackPlan | str | None
     """None for a resolved alert: there is nothing to mend."""
+    reactions: tuple[str, ...]
+    """A line for each policy that follows it."""
 
 
 def read_picture(workspace: Workspace, alert_id: int) -> Picture:
@@ -75,6 +78,7 @@ def read_picture(workspace: Workspace, alert_id: int) -> Picture:
         timeline=timeline(workspace, alert_id),
         windows=tuple(reversed(windows)),
         plan=plan,
+        reactions=tuple(reaction_lines(workspace, alert_id)),
     )
 
 
@@ -247,6 +251,7 @@ class AlertView(View):
     def _draw_why(self, page: Page, picture: Picture) -> None:
         alert_text.suspects(page, picture.incident.suspects)
         alert_text.rollback(page, picture.plan)
+        alert_text.reactions(page, picture.reactions)
         alert_text.actions(page, picture.row)
         alert_text.people(page, picture.row)
         alert_text.happened(page, picture.incident)

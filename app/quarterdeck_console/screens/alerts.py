@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.text import Text
 
 from quarterdeck_console.formatting import Page, text
+from quarterdeck_console.reacting import reaction_lines
 from quarterdeck_console.screens import alert_text, plot
 from quarterdeck_console.screens.pane import AlertPage, Pane, RollbackTarget
 from quarterdeck_console.themes import ACCENT, MUTED
@@ -94,6 +95,7 @@ class AlertsPane(Pane):
         alert_text.evidence(page, row, None, narrow=True)
         alert_text.suspects(page, found.suspects)
         plot.timeline(page, timeline(workspace, row.id), width=plot.NARROW)
+        alert_text.reactions(page, reaction_lines(workspace, row.id))
         alert_text.people(page, row)
         alert_text.happened(page, found)
         return page.text

@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 
     from quarterdeck.workspace import Workspace
 
-SUMMARY_KEYS = ("reason", "summary", "error", "judgement", "version", "pipeline", "gate", "rows", "milliseconds")
+SUMMARY_KEYS = (
+    "reason",
+    "because",
+    "summary",
+    "error",
+    "judgement",
+    "verdict",
+    "result",
+    "version",
+    "pipeline",
+    "gate",
+    "rows",
+    "milliseconds",
+)
 
 
 def summary_of(event: EventRow) -> str:

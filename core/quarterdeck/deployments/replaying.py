@@ -14,9 +14,10 @@ from quarterdeck.deployments.deployment import Deployment, find_deployment
 from quarterdeck.deployments.fitness import why_not
 from quarterdeck.deployments.replay import Replay
 from quarterdeck.deployments.revision import find_revision
+from quarterdeck.deployments.watching import followed_by, metric_of
 from quarterdeck.errors import NotFoundError, QuarterdeckError, RefusedError, UsageError
 from quarterdeck.registry.signature import Signature
-from quarterdeck.registry.truth import default_metric, truth_and_score
+from quarterdeck.registry.truth import truth_and_score
 from quarterdeck.registry.version import ModelVersion, Task, find_version
 from quarterdeck.traffic.window import WindowRows, newest_window
 from quarterdeck.values import plain
@@ -171,7 +172,7 @@ def _quality(
     if not rows.labelled:
         return {}
     signature = Signature.from_dict(serving.signature)
-    chosen = _metric(workspace, name, serving, signature)
+    chosen = metric_of(followed_by(workspace, name), serving)
     truth, ours = truth_and_score(signature, chosen, rows.labels, rows.predictions, rows.probabilities)
     probabilities = [None] * rows.n if answers.probabilities is None else answers.probabilities.tolist()
     theirs = truth_and_score(
@@ -187,13 +188,6 @@ def _quality(
         "difference": _finite(difference),
         "high": _finite(high),
     }
-
-
-def _metric(workspace: Workspace, name: str, version: ModelVersion, signature: Signature) -> str:
-    """The metric that the deployment's monitor follows."""
-    monitors = [monitor for monitor in workspace.settings.monitors.values() if monitor.deployment == name]
-    chosen = next((monitor.metric for monitor in monitors if monitor.metric), None)
-    return chosen or default_metric(version.task, signature)
 
 
 def _finite(value: float) -> float | None:

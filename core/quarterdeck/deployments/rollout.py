@@ -129,28 +129,40 @@ def roll_back(
             seen = find_deployment(tx, name).desired_revision if expected is None else expected
             to = last_known_good(tx, workspace, name)
     with workspace.change("roll back") as tx:
-        deployment = find_deployment(tx, name)
-        deployment.expect(seen)
-        refuse_without_command(workspace, deployment)
-        if to is None:
-            raise RefusedError(
-                f"Deployment '{name}' has no known-good revision to go back to: none was verified, served long enough "
-                f"and stayed clean. Choose one yourself: `quarterdeck rollback {name} --to REVISION`; "
-                f"`quarterdeck history {name}` lists them."
-            )
-        target = find_revision(tx, _id_of(deployment), to)
-        serving = _serving_version(tx, deployment)
-        if target.version == serving:
-            raise UsageError(
-                f"Revision {to} of '{name}' serves version {serving}, which is what is desired now. "
-                f"Choose another one: `quarterdeck history {name}` lists them."
-            )
-        refuse_unless_fit(tx, workspace, deployment, target.version, serving)
-        refuse_without_reason(workspace, name, reason)
-        operation = _change(
-            tx, workspace, deployment, RevisionKind.ROLLBACK, target.variants, target.number, reason, actor
-        )
+        operation = roll_back_in(tx, workspace, name, to=to, expected=seen, reason=reason, actor=actor)
     return _as_row(workspace, operation)
+
+
+def roll_back_in(
+    tx: Session,
+    workspace: Workspace,
+    name: str,
+    *,
+    to: int | None,
+    expected: int | None,
+    reason: str,
+    actor: str | None = None,
+) -> Operation:
+    """`roll_back`, inside a transaction that does more; `to` is None where the last known-good revision is none."""
+    deployment = find_deployment(tx, name)
+    deployment.expect(expected)
+    refuse_without_command(workspace, deployment)
+    if to is None:
+        raise RefusedError(
+            f"Deployment '{name}' has no known-good revision to go back to: none was verified, served long enough "
+            f"and stayed clean. Choose one yourself: `quarterdeck rollback {name} --to REVISION`; "
+            f"`quarterdeck history {name}` lists them."
+        )
+    target = find_revision(tx, _id_of(deployment), to)
+    serving = _serving_version(tx, deployment)
+    if target.version == serving:
+        raise UsageError(
+            f"Revision {to} of '{name}' serves version {serving}, which is what is desired now. "
+            f"Choose another one: `quarterdeck history {name}` lists them."
+        )
+    refuse_unless_fit(tx, workspace, deployment, target.version, serving)
+    refuse_without_reason(workspace, name, reason)
+    return _change(tx, workspace, deployment, RevisionKind.ROLLBACK, target.variants, target.number, reason, actor)
 
 
 def undo(

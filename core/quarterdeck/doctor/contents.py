@@ -55,6 +55,26 @@ def schedules(patient: Patient) -> Outcome:
     return ok(f"{len(patient.settings.schedules)} start what is there")
 
 
+def reactions(patient: Patient) -> Outcome:
+    """Whether what reactions to alerts would start is there."""
+    known = {found.name: found for found in find_pipelines_in(patient.root / patient.settings.workspace.pipelines)}
+    bad, count = [], 0
+    for name, monitor in patient.settings.monitors.items():
+        for reaction in monitor.reactions:
+            count += 1
+            found = known.get(reaction.pipeline or "")
+            if reaction.pipeline is not None and found is None:
+                bad.append(f"{name}/{reaction.name} runs the pipeline '{reaction.pipeline}', which is not there")
+            elif found is not None and found.parameters is not None:
+                strangers = [one for one in reaction.parameters if one not in found.parameters]
+                bad += [f"{name}/{reaction.name} sets '{one}', which is no parameter of it" for one in strangers]
+            if reaction.do == "rollback" and patient.settings.deployment(monitor.deployment).protected:
+                bad.append(f"{name}/{reaction.name} never fires, since {monitor.deployment} is protected")
+    if bad:
+        return warning(some(bad), "Mend [[monitors.NAME.reactions]] in quarterdeck.toml: they would be held.")
+    return ok(f"{count} would start what is there")
+
+
 def artifacts(patient: Patient) -> Outcome:
     """Whether what rows refer to is there, and the bytes are those that were stored."""
     store = ArtifactStore(patient.folder / "artifacts")
@@ -181,6 +201,7 @@ def _is_parquet(path: Path) -> bool:
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("schedules", schedules),
+    ("reactions", reactions),
     ("artifacts", artifacts),
     ("traffic files", traffic_files),
     ("orphans", orphans),

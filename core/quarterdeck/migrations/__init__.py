@@ -23,7 +23,7 @@ class Schema:
         return self.revisions[-1]
 
 
-STATE = Schema("state", ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"))
+STATE = Schema("state", ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"))
 TRAFFIC = Schema("traffic", ("0001", "0002", "0003", "0004"))
 
 

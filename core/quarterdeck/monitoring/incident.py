@@ -204,6 +204,10 @@ def _moment(event: Event, *, own: bool) -> Moment:
         "alert.report_requested": "a full report was asked for",
         "alert.reported": "a full report was made",
         "alert.noted": str(data.get("text")),
+        "reaction.waiting": f"{data.get('policy')} waits: {data.get('reason')}",
+        "reaction.held": f"{data.get('policy')} {'not done' if data.get('over') else 'held'}: {data.get('reason')}",
+        "reaction.fired": f"{data.get('policy')} fired, {data.get('result') or 'told'}: {data.get('because')}",
+        "reaction.failed": f"a reaction failed: {data.get('error')}",
         "alert.ticketed": f"ticket: {data.get('ticket') or 'none any more'}",
     }
     what = words.get(event.kind) or f"{event.subject}: {event.kind.partition('.')[2].replace('_', ' ')}"

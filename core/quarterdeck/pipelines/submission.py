@@ -50,12 +50,21 @@ def submit(
         PipelineError: its module cannot be read, or a parameter is not one of its own.
         ReadOnlyError: the workspace is read-only.
     """
-    _check_parameters(find_pipeline(workspace, pipeline), parameters or {})
+    check(workspace, pipeline, parameters or {})
     with workspace.change("run") as tx:
         wanted = Wanted(pipeline, parameters or {}, trigger, actor or workspace.actor, seed)
         (run,) = submit_in(tx, workspace, wanted)
         assert run.id is not None
         return run.id
+
+
+def check(workspace: Workspace, pipeline: str, parameters: Mapping[str, Any]) -> None:
+    """Whether a run of `pipeline` with `parameters` can be asked for, as far as the syntax of its module tells.
+
+    Raises:
+        NotFoundError, PipelineError: as `submit`.
+    """
+    _check_parameters(find_pipeline(workspace, pipeline), parameters)
 
 
 def submit_in(tx: Session, workspace: Workspace, *wanted: Wanted) -> list[Run]:

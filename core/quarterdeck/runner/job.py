@@ -31,6 +31,8 @@ class JobKind(StrEnum):
     """Ask which version answers for a deployment that is served elsewhere."""
     SCORE = "score"
     """Score a table by a batch deployment."""
+    BACKTEST = "backtest"
+    """Compare keeping, rolling back and retraining on labelled traffic."""
 
 
 class JobState(StrEnum):

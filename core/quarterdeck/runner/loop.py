@@ -20,7 +20,7 @@ from quarterdeck.errors import FencedError, QuarterdeckError
 from quarterdeck.location import keep_in_force
 from quarterdeck.monitoring.silence import end_silences
 from quarterdeck.pipelines import scheduling
-from quarterdeck.runner import lease
+from quarterdeck.runner import lease, policies
 from quarterdeck.runner.attempts import Attempts
 from quarterdeck.runner.job import RunnerLease
 from quarterdeck.runner.metering import usage_of
@@ -191,6 +191,7 @@ class Runner:
         self._disk.look(self._workspace)
         self._budgets.look(self._workspace)
         end_silences(self._workspace)
+        policies.look_again(self._workspace)
         form_messages(self._workspace)
         self._attempts.fence_strays()
         self._attempts.bury_the_rest()

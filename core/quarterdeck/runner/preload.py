@@ -23,6 +23,7 @@ import sklearn.preprocessing
 import skops.io
 from sqlalchemy.orm import configure_mappers
 
+import quarterdeck.deployments.backtesting
 import quarterdeck.deployments.replaying
 import quarterdeck.monitoring.evaluation
 import quarterdeck.monitoring.notification

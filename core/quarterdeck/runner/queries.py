@@ -121,6 +121,13 @@ def job(workspace: Workspace, job_id: int) -> JobRow:
         return _rows(tx, workspace, [find_job(tx, job_id)])[0]
 
 
+def job_of(workspace: Workspace, key: str) -> JobRow | None:
+    """The job of that key, such as `backtest/3`; None where there is none yet."""
+    with workspace.state.read() as tx:
+        found = tx.exec(select(Job).where(Job.key == key)).all()
+        return next(iter(_rows(tx, workspace, found)), None)
+
+
 def last_results(workspace: Workspace, limit: int = 10) -> dict[str, list[str]]:
     """For each schedule the states of its newest jobs, oldest first."""
     place = func.row_number().over(partition_by=col(Job.schedule), order_by=col(Job.id).desc()).label("place")

@@ -16,7 +16,7 @@ from quarterdeck.monitoring.alert import OF_INPUTS, AlertKind, Severity
 from quarterdeck.pipelines import pausing
 from quarterdeck.pipelines.schedule import Schedule
 from quarterdeck.pipelines.submission import MANUAL
-from quarterdeck.runner import control, lease, queue, telling, ticking
+from quarterdeck.runner import control, lease, policies, queue, telling, ticking
 from quarterdeck.runner.job import Job, JobKind
 from quarterdeck.runner.queue import Work
 from quarterdeck.runner.terms import terms_of, terms_of_run
@@ -126,6 +126,11 @@ def _queue_replay(tx: Session, workspace: Workspace, event: Event) -> None:
     queue.enqueue(tx, workspace, work)
 
 
+def _queue_backtest(tx: Session, workspace: Workspace, event: Event) -> None:
+    work = Work(JobKind.BACKTEST, event.subject, event.subject, {"backtest": _number(event)}, terms_of(workspace))
+    queue.enqueue(tx, workspace, work)
+
+
 def _score_again(tx: Session, workspace: Workspace, event: Event) -> None:
     payload = {"deployment": event.subject.removeprefix("deployment/"), "again": True}
     terms = terms_of(workspace, max_attempts=2)
@@ -190,7 +195,14 @@ def _deploy_by_policy(workspace: Workspace, event: Event) -> None:
 
 _VERBS: dict[str, tuple[Callable[[Workspace, Event], None], ...]] = {
     "version.registered": (_deploy_by_policy,),
-    "alert.opened": (_compare_with_known_good,),
+    "alert.opened": (_compare_with_known_good, policies.follow_alert),
+    "alert.escalated": (policies.follow_alert,),
+    "alert.reopened": (policies.follow_alert,),
+    "alert.unsilenced": (policies.follow_alert,),
+    "alert.acknowledged": (policies.follow_judgement,),
+    "alert.resolved": (policies.follow_judgement,),
+    "workspace.thawed": (policies.follow_thaw,),
+    "backtest.finished": (policies.follow_backtest,),
 }
 _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "run.queued": (_queue_run,),
@@ -204,9 +216,11 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "alert.resolved": (telling.note_alert,),
     "alert.report_requested": (_report_asked_for,),
     "replay.requested": (_queue_replay,),
+    "backtest.requested": (_queue_backtest,),
     "score.requested": (_score_again,),
     "deployment.rolled_back": (_command_rollback,),
     "deployment.undone": (_command_rollback,),
     "disk.low": (telling.note_event,),
     "disk.recovered": (telling.note_event,),
+    "reaction.fired": (telling.note_reaction,),
 }

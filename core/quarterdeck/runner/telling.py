@@ -52,9 +52,21 @@ def note_alert(tx: Session, workspace: Workspace, event: Event) -> None:
 
 def note_event(tx: Session, workspace: Workspace, event: Event) -> None:
     """Note for each webhook an event that is no alert of a monitor, such as a full disk."""
+    _note_event(tx, workspace, event, workspace.settings.notifications.webhooks, Severity.PAGE)
+
+
+def note_reaction(tx: Session, workspace: Workspace, event: Event) -> None:
+    """Note what a policy did. Not for those that keep incidents: it has no end, and belongs to one that they know."""
+    webhooks = [one for one in workspace.settings.notifications.webhooks if not one.keeps_incidents]
+    _note_event(tx, workspace, event, webhooks, Severity(event.data["severity"]))
+
+
+def _note_event(
+    tx: Session, workspace: Workspace, event: Event, webhooks: Sequence[WebhookSettings], severity: Severity
+) -> None:
     subject, ended = f"event/{event.id}", event.kind.endswith(".recovered")
-    for webhook in workspace.settings.notifications.webhooks:
-        _note(tx, workspace, f"{subject}:{webhook.key}", webhook, subject, Severity.PAGE, ended)
+    for webhook in webhooks:
+        _note(tx, workspace, f"{subject}:{webhook.key}", webhook, subject, severity, ended)
 
 
 def _note(

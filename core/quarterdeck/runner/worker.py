@@ -140,6 +140,10 @@ def dispatch(workspace: Workspace, job: Job, fence: Fence) -> None:
             from quarterdeck.deployments.replaying import replay
 
             replay(workspace, payload["replay"], fence=fence)
+        case JobKind.BACKTEST:
+            from quarterdeck.deployments.backtesting import make_backtest
+
+            make_backtest(workspace, payload["backtest"], fence=fence)
         case JobKind.HOUSEKEEPING:
             from quarterdeck.runner.housekeeping import Task, keep_house
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
+from quarterdeck.settings.reactions import ReactionSettings
 from quarterdeck.settings.section import Section
 from quarterdeck.values import Duration, Name
 
@@ -63,6 +64,8 @@ class MonitorSettings(Section):
     """The relative loss of quality from which a significant loss is a finding."""
     slices: tuple[str, ...] = ()
     """Features whose levels are judged on their own, too: of a number its quarters, of a text at most 20 levels."""
+    worth: float = Field(default=0.02, ge=0)
+    """The relative gain of quality from which a backtest calls retraining, or rolling back, worth it."""
     label_coverage: float = Field(default=0.6, gt=0, le=1)
     """A window's quality is judged once this share of its predictions has labels."""
     volume: float = Field(default=2.0, gt=1)
@@ -81,6 +84,16 @@ class MonitorSettings(Section):
     """Who is asked about its alerts: shown with each of them."""
     runbook: str | None = None
     """What to do about its alerts, as a URL: shown with each of them, and sent along."""
+    reactions: tuple[ReactionSettings, ...] = ()
+    """What follows from its alerts by itself: `[[monitors.NAME.reactions]]`."""
+
+    @model_validator(mode="after")
+    def _reactions_differ(self) -> MonitorSettings:
+        names = [one.name for one in self.reactions]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two reactions do the same ({twice}): give one of them all kinds, as on = [...]")
+        return self
 
     @model_validator(mode="after")
     def _persistence_is_possible(self) -> MonitorSettings:

@@ -92,8 +92,13 @@ class WebhookSettings(Section):
         return self.name or public_part(self.url).partition("://")[2]
 
     @property
+    def keeps_incidents(self) -> bool:
+        """Whether what it is told stays open there until its end is told."""
+        return self.format in ("pagerduty", "alertmanager")
+
+    @property
     def tells_of_ends(self) -> bool:
-        return self.format in ("pagerduty", "alertmanager") if self.resolved is None else self.resolved
+        return self.keeps_incidents if self.resolved is None else self.resolved
 
     @property
     def key(self) -> str:

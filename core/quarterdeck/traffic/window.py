@@ -56,6 +56,10 @@ class WindowRows:
         """Those that one version answered."""
         return self.only([answered_by == version for answered_by in self.versions])
 
+    def known(self) -> WindowRows:
+        """Those that have a label."""
+        return self.only([label is not None for label in self.labels])
+
     def at(self, takes: Callable[[datetime], bool]) -> WindowRows:
         """Those whose event time is taken."""
         return self.only([takes(time) for time in self.event_times])
