@@ -217,10 +217,8 @@ def actions(page: Page, row: AlertRow) -> None:
 
 def reactions(page: Page, lines: Sequence[str]) -> None:
     """What policies did about it, or would do; nothing where nobody set any."""
-    if lines:
-        page.heading("What follows by itself")
     for line in lines:
-        page.line(clean(line))
+        page.line(Text.assemble(("by itself  ", MUTED), clean(line)))
 
 
 def people(page: Page, row: AlertRow) -> None:

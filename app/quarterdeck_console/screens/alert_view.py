@@ -234,6 +234,7 @@ class AlertView(View):
         row, columns = picture.row, self._columns
         chosen = columns[self._chosen % len(columns)] if columns else None
         alert_text.head(page, row)
+        alert_text.reactions(page, picture.reactions)
         alert_text.evidence(page, row, picture.settings, chosen if len(columns) > 1 else None)
         if isinstance(self._portraits, dict) and chosen is not None:
             plot.portrait(page, self._portraits[chosen])
@@ -251,7 +252,6 @@ class AlertView(View):
     def _draw_why(self, page: Page, picture: Picture) -> None:
         alert_text.suspects(page, picture.incident.suspects)
         alert_text.rollback(page, picture.plan)
-        alert_text.reactions(page, picture.reactions)
         alert_text.actions(page, picture.row)
         alert_text.people(page, picture.row)
         alert_text.happened(page, picture.incident)

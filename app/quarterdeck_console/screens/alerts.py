@@ -92,10 +92,10 @@ class AlertsPane(Pane):
         page = Page()
         found = incident(workspace, row.id)
         alert_text.head(page, row)
+        alert_text.reactions(page, reaction_lines(workspace, row.id))
         alert_text.evidence(page, row, None, narrow=True)
         alert_text.suspects(page, found.suspects)
         plot.timeline(page, timeline(workspace, row.id), width=plot.NARROW)
-        alert_text.reactions(page, reaction_lines(workspace, row.id))
         alert_text.people(page, row)
         alert_text.happened(page, found)
         return page.text
