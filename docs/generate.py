@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from quarterdeck.settings import Settings
 from quarterdeck.settings.making import Bound
-from quarterdeck.settings.monitoring import CalendarUnit, MetricName
+from quarterdeck.settings.monitoring import CalendarUnit, CostSettings, MetricName
 from quarterdeck.settings.notifications import RateLimit, Told, WebhookFormat, WebhookSettings
 from quarterdeck.settings.objectives import BurnRate, LatencyObjective, ObjectiveSettings
 from quarterdeck.settings.reactions import AlertName, Deed, ReactionSettings, SeverityName
@@ -62,6 +62,8 @@ TYPES = {
     "tuple[Told, ...]": f"list of {' and '.join(get_args(Told))}",
     "bool | None": "true or false",
     "tuple[ReactionSettings, ...]": "list of tables",
+    "CostSettings | None": "table",
+    "dict[str, dict[str, float]]": "tables of numbers",
     "tuple[AlertName, ...]": f"one or a list of {', '.join(get_args(AlertName))}",
     "SeverityName": f"one of {', '.join(get_args(SeverityName))}",
     "Deed": f"one of {', '.join(get_args(Deed))}",
@@ -90,6 +92,7 @@ WITHIN: dict[str, tuple[type[BaseModel], str]] = {
     "tuple[BurnRate, ...]": (BurnRate, ""),
     "tuple[WebhookSettings, ...]": (WebhookSettings, ""),
     "tuple[ReactionSettings, ...]": (ReactionSettings, ""),
+    "CostSettings | None": (CostSettings, ""),
 }
 """Annotations of tables with keys of their own, and how a key goes on there."""
 

@@ -16,6 +16,8 @@ from quarterdeck.registry.answers import Predictions
 from quarterdeck.registry.holdout import Holdout
 from quarterdeck.statistics.quality import metric
 from quarterdeck.workspace import Workspace
+from quarterdeck_console.alert_words import cost as words_of_cost
+from quarterdeck_console.screens.monitors import describe
 from tests.watched import close, label, rows, send, serve, watch
 
 Floats = NDArray[np.float64]
@@ -154,3 +156,71 @@ def test_what_was_found_in_the_answers_first_ends_when_the_inputs_explain_it(wor
     assert not active & {"predictions", "estimate"}
     drift = next(alert for alert in queries.alerts(watched) if alert.kind == "drift")
     assert drift.onset == answers.onset
+
+
+COSTS = {"matrix": {"1": {"0": 120.0}, "0": {"1": 4.0}}}
+
+
+def test_what_wrong_answers_cost_stands_beside_the_metric_expected_first_and_known_with_the_labels(
+    workspace: Workspace,
+) -> None:
+    watched = serving(workspace, costs=COSTS)
+    frame = rows(600, seed=200)
+    ids = send(watched, frame, 0, scores=chances(frame))
+    close(watched, 0)
+    evaluate(watched, "m")
+    (estimate,) = (row for row in queries.results(watched, monitor="m") if row.aspect == "estimate")
+    expected = estimate.scores[0]["cost"]
+    assert expected["low"] < 0 < expected["high"]
+    wrong = truth(frame, 200, "app")
+    label(watched, ids, wrong.tolist())
+    evaluate(watched, "m")
+    cost = quality_of(watched)["cost"]
+    answered = chances(frame) > 0.5
+    per_row = np.where(wrong & ~answered, 120.0, np.where(~wrong.astype(bool) & answered, 4.0, 0.0))
+    assert cost["now"] == pytest.approx(per_row.mean())
+    assert cost["a_day"] == pytest.approx(600 * 24 * (per_row.mean() - cost["before"]))
+    assert cost["low"] > 0
+    (alert,) = queries.alerts(watched)
+    assert alert.cost is not None
+    assert (alert.cost.currency, alert.cost.a_day) == ("EUR", pytest.approx(cost["a_day"]))
+    assert words_of_cost(alert) == f"EUR {cost['a_day']:,.0f} a day"
+    (window,) = (row for row in queries.results(watched, monitor="m") if row.aspect == "quality")
+    assert "a day beside its holdout" in describe(window).plain
+
+
+def test_severity_goes_by_money_where_the_settings_say_what_a_day_may_cost(workspace: Workspace) -> None:
+    watched = serving(workspace, costs={**COSTS, "page": 1e9})
+    for window in range(2):
+        send_labelled(watched, window, wrong_in="app")
+    close(watched, 1)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    assert alert.severity == "informational"
+    assert alert.score == pytest.approx(0.1 * alert.evidence["roc_auc"]["cost"]["a_day"] / 1e9)
+
+
+def test_answers_that_cost_more_are_a_finding_though_the_metric_is_no_worse(workspace: Workspace) -> None:
+    watched = serving(workspace, slices=(), tolerance=0.9, costs={**COSTS, "page": 1_000.0})
+    for window in range(2):
+        send_labelled(watched, window, wrong_in="app")
+    close(watched, 1)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    assert (alert.kind, alert.severity) == ("quality", "page")
+    assert "answers of version 1 cost EUR" in alert.summary
+
+
+@pytest.mark.parametrize(
+    ("costs", "says"),
+    [
+        ({"matrix": {"fraud": {"0": 1.0}}}, "has costs of fraud; the model answers 0, 1"),
+        ({"under": 1.0}, "the model answers classes: name a `matrix`"),
+    ],
+)
+def test_costs_that_the_model_cannot_have_are_named(workspace: Workspace, costs: dict[str, Any], says: str) -> None:
+    watched = serving(workspace, costs=costs)
+    send_labelled(watched, 0)
+    close(watched, 0)
+    with pytest.raises(SettingsError, match=says):
+        evaluate(watched, "m")

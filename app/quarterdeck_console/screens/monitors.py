@@ -164,6 +164,10 @@ def describe(row: ResultRow) -> Text:
             page.field("estimated", HOW[score["how"]]).line(BLIND, WARN)
         page.field(score["metric"], f"{number(score['value'])} ({number(score['low'])} to {number(score['high'])})")
         page.field("before", number(score["baseline"])).field("loss", f"{score['loss']:+.1%}")
+        money = score.get("cost")
+        if money is not None:
+            interval = f"{money['low']:,.0f} to {money['high']:,.0f}"
+            page.field("costs", f"{money['currency']} {money['a_day']:+,.0f} a day beside its holdout ({interval})")
         _errors(page, score)
         _reliability(page, score.get("reliability"))
         return page.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quarterdeck.database import timestamp
+from quarterdeck.monitoring.costs import CostTable, Excess
 from quarterdeck.monitoring.inputs import as_column, watched_features, window_columns
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.registry.holdout import Holdout
@@ -63,12 +65,14 @@ class Errors:
     slices: list[SliceLoss]
     culprit: SliceLoss | None
     change: dict[str, Any] | None
+    cost: Excess | None
 
     def as_row(self) -> dict[str, Any]:
         return {
             "measure": self.measure,
             "slices": [{**asdict(one), "growth": one.growth} for one in self.slices],
             "change": self.change,
+            "cost": None if self.cost is None else self.cost.as_row(),
         }
 
 
@@ -88,7 +92,12 @@ class ErrorReference:
             self.measure = "squared_error" if self._squared else "absolute_error"
         elif self._by_share:
             self.measure = "log_loss"
-        self._losses = self._of_holdout(holdout)
+        truth, answered = holdout.truth, self._answered(holdout)
+        self._losses = self._losses_of(truth, answered, shares)
+        self.costs = CostTable(monitor, self._signature) if monitor.settings.costs is not None else None
+        """What wrong answers cost; None where nobody said so."""
+        self.costs_before = np.empty(0) if self.costs is None else self.costs.of(truth, answered)
+        """Of each row of the holdout."""
         named = watched_features(version, monitor.settings.slices, omitted) if monitor.settings.slices else []
         columns = [as_column(feature, holdout.inputs[feature.name].tolist()) for feature in named]
         self._cuts = [_cut(feature, column) for feature, column in zip(named, columns, strict=True)]
@@ -96,8 +105,8 @@ class ErrorReference:
         for cut, column in zip(self._cuts, columns, strict=True):
             self._members |= cut.members(column)
 
-    def judge(self, window: WindowRows, stream: WindowRows) -> Errors | None:
-        """Judge the labelled rows of a window, and those of `stream`: it and what came before, in order of time.
+    def judge(self, window: WindowRows, length: timedelta, stream: WindowRows) -> Errors | None:
+        """Judge the labelled rows of a window so long, and those of `stream`: it and what came before, by event time.
 
         None where no row of the window can be judged.
         """
@@ -122,7 +131,10 @@ class ErrorReference:
                 "after": rise.after,
                 "now": float(losses.mean()),
             }
-        return Errors(self.measure, found, culprit(found, level=self._significance), change)
+        cost = None
+        if self.costs is not None:
+            cost = self.costs.excess(self.costs_before, self.costs.of(*self._pairs(rows)), window.n, length)
+        return Errors(self.measure, found, culprit(found, level=self._significance), change, cost)
 
     def _judged(self, rows: WindowRows) -> WindowRows:
         """The rows with a label, and where probabilities are compared those with the model's own."""
@@ -135,17 +147,21 @@ class ErrorReference:
         )
 
     def _of_rows(self, rows: WindowRows) -> Floats:
-        metric = "mae" if self._number else "accuracy"
-        truth, answered = truth_and_score(self._signature, metric, rows.labels, rows.predictions, rows.probabilities)
+        truth, answered = self._pairs(rows)
         shares = np.array(rows.probabilities, dtype=np.float64) if self._by_share and rows.n else None
         return self._losses_of(truth, answered, shares)
 
-    def _of_holdout(self, holdout: Holdout) -> Floats:
-        answered = holdout.predictions.values
-        if not self._number:
-            position = {plain(label): number for number, label in enumerate(self._signature.classes or ())}
-            answered = np.array([position.get(plain(value), -1) for value in answered.tolist()], dtype=np.float64)
-        return self._losses_of(holdout.truth, answered.astype(np.float64), holdout.predictions.probabilities)
+    def _pairs(self, rows: WindowRows) -> tuple[Floats, Floats]:
+        """Truth and answer of each row with a label: numbers, or positions in the signature's classes."""
+        metric = "mae" if self._number else "accuracy"
+        return truth_and_score(self._signature, metric, rows.labels, rows.predictions, rows.probabilities)
+
+    def _answered(self, holdout: Holdout) -> Floats:
+        values = holdout.predictions.values
+        if self._number:
+            return values.astype(np.float64)
+        position = {plain(label): number for number, label in enumerate(self._signature.classes or ())}
+        return np.array([position.get(plain(value), -1) for value in values.tolist()], dtype=np.float64)
 
     def _losses_of(self, truth: Floats, answered: Floats, shares: Floats | None) -> Floats:
         if self._number:

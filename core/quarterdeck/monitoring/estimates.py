@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,8 @@ class Expectation:
         if by_label or shares.shape[1] == 2:
             self._calibration = estimation.Calibration(holdout.truth[known], shares[known])
 
-    def quality(self, monitor: Monitor, rows: WindowRows) -> dict[str, Any] | None:
-        """Estimated quality of a window; None where nothing can be estimated.
+    def quality(self, monitor: Monitor, rows: WindowRows, length: timedelta) -> dict[str, Any] | None:
+        """Estimated quality of a window so long; None where nothing can be estimated.
 
         As `monitoring.quality.judge_quality` for the realised one, with the band in place of the interval, and how it
         was made: `cbpe` or `dle`. *Inconclusive* with fewer rows than the monitor's minimum.
@@ -91,6 +92,7 @@ class Expectation:
             **asdict(found),
             "loss": worse,
             "severity": worse,
+            "cost": self._cost(rows, length),
             "verdict": verdict if rows.n >= settings.minimum_rows else "inconclusive",
         }
 
@@ -99,6 +101,23 @@ class Expectation:
             columns = window_columns(self.signature, rows.inputs)
             inputs: list[NDArray[Any]] = [columns[one.name].values for one in self._kept]
             return self._losses.estimate(inputs, np.array(rows.predictions, dtype=np.float64))
+        given = self._given(rows)
+        if self._calibration is None or given is None:
+            return None
+        return estimation.estimate(self.metric, self._calibration, *given)
+
+    def _cost(self, rows: WindowRows, length: timedelta) -> dict[str, Any] | None:
+        """What the answers to classes are expected to cost; None where nobody said what they do."""
+        given = self._given(rows)
+        if self.errors is None or self.errors.costs is None or self._calibration is None or given is None:
+            return None
+        shares, predicted = given
+        now = self.errors.costs.expected(self._calibration.calibrated(shares), np.array(predicted))
+        found = self.errors.costs.excess(self.errors.costs_before, now, rows.n, length)
+        return None if found is None else found.as_row()
+
+    def _given(self, rows: WindowRows) -> tuple[NDArray[np.float64], list[int]] | None:
+        """The probabilities that were given, and the positions of the answers; None where none can be learnt from."""
         if self._calibration is None:
             return None
         # What a fallback answered has no probabilities, and is no answer of this version.
@@ -108,7 +127,7 @@ class Expectation:
         position = {plain(label): number for number, label in enumerate(self.signature.classes or ())}
         predicted = [position.get(plain(label), -1) for _, label in given]
         shares = np.array([shares for shares, _ in given], dtype=np.float64)
-        return estimation.estimate(self.metric, self._calibration, shares, predicted)
+        return shares, predicted
 
     def answers(self, monitor: Monitor, rows: WindowRows) -> list[dict[str, Any]]:
         """How far the answers of a window moved from those to the holdout: a `ColumnScore`'s fields for each of them.

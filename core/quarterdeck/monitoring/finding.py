@@ -49,9 +49,9 @@ class Finding:
 
     @property
     def causes(self) -> tuple[AlertKind, ...]:
-        """The kinds of alerts that explain it: see CONSEQUENCES. So do inputs the errors of one slice, while the
-        metric that somebody chose is no worse."""
-        if self.kind is AlertKind.QUALITY and self.row.get("about") in ("slice", "errors"):
+        """The kinds of alerts that explain it: see CONSEQUENCES. So do inputs the errors of one slice and what
+        they cost, while the metric that somebody chose is no worse."""
+        if self.kind is AlertKind.QUALITY and self.row.get("about") in ("slice", "errors", "cost"):
             return OF_INPUTS
         return CONSEQUENCES.get(self.kind, ())
 
@@ -170,6 +170,12 @@ def _of_quality(row: dict[str, Any], result: Result) -> str:
         return (
             f"{LOSSES[row['measure']]} of version {version} in {part['slice']} is {part['after']:.3g}, "
             f"{part['before']:.3g} on its holdout; {part['n_current']:,} of {rows}"
+        )
+    if about == "cost":
+        cost = row["cost"]
+        return (
+            f"answers of version {version} cost {cost['currency']} {cost['a_day']:,.0f} a day more than on its holdout "
+            f"({cost['low']:,.0f} to {cost['high']:,.0f}); {rows}"
         )
     if about == "errors":
         change = row["change"]

@@ -71,7 +71,7 @@ class Judge:
         expectation = self._expectation(version)
         if expectation is None:
             return []
-        estimate = expectation.quality(self.monitor, rows)
+        estimate = expectation.quality(self.monitor, rows, window.end - window.start)
         answers = expectation.answers(self.monitor, rows)
         for row in answers:
             # What an estimate knows of the consequence is worth more than the distance.
@@ -157,7 +157,7 @@ class Judge:
         stream = rows
         if first < inputs.window_start:
             stream = self.read(Span(first, inputs.window_end), version=inputs.version)
-        return expectation.errors.judge(rows, stream)
+        return expectation.errors.judge(rows, inputs.window_end - inputs.window_start, stream)
 
     def _result(
         self,

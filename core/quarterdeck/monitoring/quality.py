@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from quarterdeck.monitoring.costs import Excess
 from quarterdeck.monitoring.errors import Errors
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.registry.signature import Signature
@@ -56,7 +57,20 @@ def judge_quality(
         "verdict": verdict,
         "reliability": _reliability(signature, rows),
     }
-    return row if errors is None else {**row, **errors.as_row(), **_of_errors(settings, row, errors)}
+    if errors is None:
+        return row
+    return _with_money(settings, {**row, **errors.as_row(), **_of_errors(settings, row, errors)}, errors.cost)
+
+
+def _with_money(settings: MonitorSettings, row: dict[str, Any], cost: Excess | None) -> dict[str, Any]:
+    """Where the settings say what a day may cost, that is the severity; and a finding where only the cost rose."""
+    if cost is None or settings.costs is None or settings.costs.page is None:
+        return row
+    weight = max(settings.page * cost.a_day / settings.costs.page, 0.0)
+    rose = row["verdict"] == "quiet" or row["about"] == "errors"
+    if rose and cost.low > 0 and weight >= settings.warning:
+        return {**row, "about": "cost", "verdict": "worse", "severity": weight}
+    return {**row, "severity": weight} if row["verdict"] == "worse" else row
 
 
 def _of_errors(settings: MonitorSettings, row: dict[str, Any], errors: Errors) -> dict[str, Any]:

@@ -22,6 +22,9 @@ class Cost:
     metric: str
     loss: float
     """Relative to the holdout: 0.12 is 12% worse; negative is better."""
+    a_day: float | None = None
+    """What the answers of a day cost more than on the holdout; None where nobody said what wrong ones cost."""
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,9 @@ def _interval(row: Mapping[str, Any]) -> tuple[float, float] | None:
 def _cost_in(row: Mapping[str, Any], *, realised: bool) -> Cost | None:
     if row.get("loss") is None or row.get("value") is None:
         return None
-    return Cost("realised" if realised else "estimated", row["metric"], row["loss"])
+    money = row.get("cost") or {}
+    how: Literal["realised", "estimated"] = "realised" if realised else "estimated"
+    return Cost(how, row["metric"], row["loss"], money.get("a_day"), money.get("currency"))
 
 
 def _cost(tx: Session, alert: Alert) -> Cost | None:

@@ -16,6 +16,29 @@ MetricName = Literal["accuracy", "f1", "log_loss", "roc_auc", "average_precision
 CalendarUnit = Literal["hour", "day", "week", "month"]
 
 
+class CostSettings(Section):
+    """What wrong answers cost."""
+
+    currency: str = Field(default="EUR", min_length=1, max_length=8)
+    """What the figures are in."""
+    matrix: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """For classes, what an answer costs where the truth was this: `matrix.fraud.good = 120` is a fraud that was called
+    good. What is not named costs nothing; what earns is negative."""
+    under: float = Field(default=0.0, ge=0)
+    """For numbers, what each unit costs that an answer is too low."""
+    over: float = Field(default=0.0, ge=0)
+    """The same, too high."""
+    page: float | None = Field(default=None, gt=0)
+    """What a day may cost more than on the holdout until that pages; a warning comes at the same part of it as of
+    `page`. When not given, severity goes by the metric."""
+
+    @model_validator(mode="after")
+    def _names_a_cost(self) -> CostSettings:
+        if not self.matrix and not self.under and not self.over:
+            raise ValueError("name what it costs: a matrix for classes, under and over for numbers")
+        return self
+
+
 class MonitorSettings(Section):
     deployment: Name
     """The deployment to watch."""
@@ -66,6 +89,8 @@ class MonitorSettings(Section):
     """Features whose levels are judged on their own, too: of a number its quarters, of a text at most 20 levels."""
     worth: float = Field(default=0.02, ge=0)
     """The relative gain of quality from which a backtest calls retraining, or rolling back, worth it."""
+    costs: CostSettings | None = None
+    """What wrong answers cost: it stands on alerts, and severity can go by it."""
     label_coverage: float = Field(default=0.6, gt=0, le=1)
     """A window's quality is judged once this share of its predictions has labels."""
     volume: float = Field(default=2.0, gt=1)
