@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from quarterdeck.settings import Settings
 from quarterdeck.settings.making import Bound
-from quarterdeck.settings.monitoring import CalendarUnit, CostSettings, MetricName
+from quarterdeck.settings.monitoring import CalendarUnit, CostSettings, FairnessMeasure, FairnessSettings, MetricName
 from quarterdeck.settings.notifications import RateLimit, Told, WebhookFormat, WebhookSettings
 from quarterdeck.settings.objectives import BurnRate, LatencyObjective, ObjectiveSettings
 from quarterdeck.settings.reactions import AlertName, Deed, ReactionSettings, SeverityName
@@ -63,6 +63,8 @@ TYPES = {
     "bool | None": "true or false",
     "tuple[ReactionSettings, ...]": "list of tables",
     "CostSettings | None": "table",
+    "FairnessSettings | None": "table",
+    "FairnessMeasure": f"one of {', '.join(get_args(FairnessMeasure))}",
     "dict[str, dict[str, float]]": "tables of numbers",
     "tuple[AlertName, ...]": f"one or a list of {', '.join(get_args(AlertName))}",
     "SeverityName": f"one of {', '.join(get_args(SeverityName))}",
@@ -93,6 +95,7 @@ WITHIN: dict[str, tuple[type[BaseModel], str]] = {
     "tuple[WebhookSettings, ...]": (WebhookSettings, ""),
     "tuple[ReactionSettings, ...]": (ReactionSettings, ""),
     "CostSettings | None": (CostSettings, ""),
+    "FairnessSettings | None": (FairnessSettings, ""),
 }
 """Annotations of tables with keys of their own, and how a key goes on there."""
 

@@ -183,7 +183,8 @@ def test_what_wrong_answers_cost_stands_beside_the_metric_expected_first_and_kno
     assert cost["low"] > 0
     (alert,) = queries.alerts(watched)
     assert alert.cost is not None
-    assert (alert.cost.currency, alert.cost.a_day) == ("EUR", pytest.approx(cost["a_day"]))
+    assert alert.cost.currency == "EUR"
+    assert alert.cost.a_day == pytest.approx(cost["a_day"])
     assert words_of_cost(alert) == f"EUR {cost['a_day']:,.0f} a day"
     (window,) = (row for row in queries.results(watched, monitor="m") if row.aspect == "quality")
     assert "a day beside its holdout" in describe(window).plain
@@ -224,3 +225,29 @@ def test_costs_that_the_model_cannot_have_are_named(workspace: Workspace, costs:
     close(watched, 0)
     with pytest.raises(SettingsError, match=says):
         evaluate(watched, "m")
+
+
+@pytest.mark.parametrize("measure", ["demographic_parity_difference", "equal_opportunity_difference"])
+def test_groups_that_are_treated_more_differently_than_allowed_are_a_finding(
+    workspace: Workspace, measure: str
+) -> None:
+    watched = serving(workspace, fairness={"columns": ["channel"], "measure": measure, "bound": 0.15})
+    for window in range(3):
+        frame = rows(900, seed=500 + window)
+        scores = chances(frame)
+        known = truth(frame, window)
+        if window:  # The model takes the app's customers for bad ones.
+            scores = np.where(frame["channel"] == "app", np.clip(scores + 0.4, 0, 1), scores)
+        label(watched, send(watched, frame, window, scores=scores), known.tolist())
+    close(watched, 2)
+    evaluate(watched, "m")
+    found = {row.window_start: row for row in queries.results(watched, monitor="m") if row.aspect == "fairness"}
+    verdicts = [str(found[start].verdict) for start in sorted(found)]
+    assert verdicts == ["quiet", "found", "found"]
+    alert = next(one for one in queries.alerts(watched) if one.kind == "fairness")
+    assert alert.columns == ("channel",)
+    assert "of channel=app" in alert.summary
+    assert "allowed are 0.15" in alert.summary
+    page = describe(found[max(found)]).plain
+    assert "channel=app" in page
+    assert "difference" in page

@@ -35,6 +35,7 @@ VERBS = {
     "unseen": "never seen before",
     "quality": "worse",
     "estimate": "worse (estimated)",
+    "fairness": "treated differently",
     "across": "sees the columns moved together",
     "slo": "budget burns",
     "outage": "took the gateway along",

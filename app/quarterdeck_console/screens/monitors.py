@@ -21,7 +21,7 @@ STRIP = {"quiet": ("●", GOOD), "found": ("✖", BAD), "inconclusive": ("▲", 
 UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "JS", "share_moved": "moved"}
 METRICS = ("quality", "estimate")
 """Aspects whose windows have one figure, and not one for each column."""
-SIGNALS = ("traffic", "across")
+SIGNALS = ("traffic", "across", "fairness")
 """Aspects whose windows have a row for each signal."""
 HOW = {"cbpe": "from the probabilities alone (CBPE)", "dle": "by a model of the losses (DLE)"}
 BLIND = (
@@ -175,6 +175,8 @@ def describe(row: ResultRow) -> Text:
         return _traffic(page, row)
     if row.aspect == "across":
         return _across(page, row)
+    if row.aspect == "fairness":
+        return _fairness(page, row)
     ranked = sorted(row.scores, key=lambda one: (one["verdict"] != "drifted", -one["effect"]))
     columns: dict[str, Callable[[dict[str, Any]], object]] = {
         "COLUMN": lambda one: one["column"],
@@ -208,6 +210,20 @@ def _across(page: Page, row: ResultRow) -> Text:
     page.field("told apart", f"{apart['verdict']}: {interval}").field("most by", ", ".join(apart["columns"]))
     distance = f"{number(away['current'])}, {number(away['reference'])} in the reference"
     page.field("off the plane", f"{away['verdict']}: {distance} ({number(away['effect'])} sigma)")
+    return page.text
+
+
+def _fairness(page: Page, row: ResultRow) -> Text:
+    """How groups are treated."""
+    for one in row.scores:
+        page.heading(f"{one['column']}: {one['measure'].replace('_', ' ')}, allowed are {number(one['bound'])}")
+        if one["verdict"] == "inconclusive":
+            page.line("Fewer than two groups have rows enough to be compared.", MUTED)
+            continue
+        interval = f"{number(one['difference'])} ({number(one['low'])} to {number(one['high'])})"
+        page.field("difference", interval, BAD if one["verdict"] == "drifted" else "")
+        rates = sorted(one["rates"].items(), key=lambda pair: -pair[1])
+        page.table(("GROUP", one["rate"].upper()), ([name, f"{rate:.1%}"] for name, rate in rates))
     return page.text
 
 

@@ -37,6 +37,7 @@ ASPECTS = {
     "inputs": "inputs",
     "across": "together",
     "traffic": "traffic",
+    "fairness": "fairness",
     "predictions": "answers",
     "estimate": "estimate",
     "quality": "quality",

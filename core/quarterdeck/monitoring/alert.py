@@ -25,6 +25,8 @@ class AlertKind(StrEnum):
     """The predictions are estimated to be worse than on the holdout: no labels have come yet."""
     PREDICTIONS = "predictions"
     """The distribution of the answers moved."""
+    FAIRNESS = "fairness"
+    """Groups are treated more differently than the settings allow."""
     ACROSS = "across"
     """The columns moved together, though none of them does by itself."""
     TRAFFIC = "traffic"

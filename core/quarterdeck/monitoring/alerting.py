@@ -18,7 +18,7 @@ from quarterdeck.workspace import Workspace
 ACTIVE = (AlertState.OPEN, AlertState.ACKNOWLEDGED, AlertState.SILENCED)
 REOPENED_WITHIN = timedelta(days=1)
 """What comes back so soon after its end is the same alert."""
-OF_ONE_VERSION = (AlertKind.QUALITY, AlertKind.ESTIMATE, AlertKind.PREDICTIONS)
+OF_ONE_VERSION = (AlertKind.QUALITY, AlertKind.ESTIMATE, AlertKind.PREDICTIONS, AlertKind.FAIRNESS)
 """About what a version answers: over when it serves no more. What comes in is the same for all of them."""
 OUTAGE_SCORE = 1.0
 """As a loss of the whole quality: nothing ranks above it but more of it."""

@@ -32,7 +32,7 @@ QUARTERS = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
+class Cut:
     """How one column cuts rows: by its levels, or by the quarters of the holdout."""
 
     name: str
@@ -100,7 +100,7 @@ class ErrorReference:
         """Of each row of the holdout."""
         named = watched_features(version, monitor.settings.slices, omitted) if monitor.settings.slices else []
         columns = [as_column(feature, holdout.inputs[feature.name].tolist()) for feature in named]
-        self._cuts = [_cut(feature, column) for feature, column in zip(named, columns, strict=True)]
+        self._cuts = [cut_of(feature, column) for feature, column in zip(named, columns, strict=True)]
         self._members: dict[str, NDArray[np.bool_]] = {}
         for cut, column in zip(self._cuts, columns, strict=True):
             self._members |= cut.members(column)
@@ -172,12 +172,12 @@ class ErrorReference:
         return np.asarray(truth != answered, dtype=np.float64)
 
 
-def _cut(feature: Feature, column: Column) -> _Cut:
+def cut_of(feature: Feature, column: Column) -> Cut:
     if column.kind == "numeric":
         numbers = np.asarray(column.values, dtype=np.float64)
         known = numbers[np.isfinite(numbers)]
         edges = np.unique(np.quantile(known, QUARTERS)).tolist() if known.size else []
-        return _Cut(feature.name, (), tuple(edges))
+        return Cut(feature.name, (), tuple(edges))
     values, counts = np.unique([value for value in column.values if value is not None], return_counts=True)
     common = values[np.argsort(-counts, kind="stable")][:MOST_LEVELS]
-    return _Cut(feature.name, tuple(sorted(str(value) for value in common)), ())
+    return Cut(feature.name, tuple(sorted(str(value) for value in common)), ())

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quarterdeck.monitoring.errors import ErrorReference
+from quarterdeck.monitoring.fairness import FairnessWatch
 from quarterdeck.monitoring.inputs import as_column, window_columns
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.monitoring.quality import loss_of
@@ -49,10 +50,14 @@ class Expectation:
         self._kept = [feature for feature in self.signature.features if feature.name not in omitted]
         self.errors: ErrorReference | None = None
         """Where and since when its errors grew; None without a holdout."""
+        self.fairness: FairnessWatch | None = None
+        """Where the settings bound how differently groups are treated."""
         if holdout is not None:
             known = holdout.sampled(LEARNT_ROWS, np.random.default_rng(0))
             self._learn(known)
             self.errors = ErrorReference(monitor, version, known, omitted)
+            if monitor.settings.fairness is not None:
+                self.fairness = FairnessWatch(monitor, version, known, monitor.settings.fairness, omitted)
 
     def _learn(self, holdout: Holdout) -> None:
         self.rows = len(holdout.truth)

@@ -164,8 +164,8 @@ class _Pass:
             if self._coverage(result) < self.monitor.settings.label_coverage:
                 continue
             judged = self.judge.quality_of(result)
-            if judged is not None:
-                self._store([judged], [judged] if judged.version == self.serving.version else [])
+            if judged:
+                self._store(judged, judged if result.version == self.serving.version else [])
 
     def _coverage(self, result: Result) -> float:
         """The share of a window's predictions that have a label."""

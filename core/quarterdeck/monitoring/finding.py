@@ -13,6 +13,7 @@ KINDS = {
     Aspect.QUALITY: (AlertKind.QUALITY,),
     Aspect.ESTIMATE: (AlertKind.ESTIMATE,),
     Aspect.PREDICTIONS: (AlertKind.PREDICTIONS,),
+    Aspect.FAIRNESS: (AlertKind.FAIRNESS,),
     Aspect.ACROSS: (AlertKind.ACROSS,),
     Aspect.TRAFFIC: (AlertKind.TRAFFIC,),
 }
@@ -101,6 +102,9 @@ def summarise(findings: list[Finding], result: Result) -> str:
     row = worst.row
     if worst.kind is AlertKind.QUALITY:
         return _of_quality(row, result)
+    if worst.kind is AlertKind.FAIRNESS:
+        rates = f"{row['rates'][row['most']]:.0%} {row['rate']} of {row['most']}, {row['rates'][row['least']]:.0%} of"
+        return f"{rates} {row['least']}: a difference of {row['difference']:.2f}, allowed are {row['bound']:.2f}"
     if worst.kind is AlertKind.ACROSS:
         return _of_columns_together(row, result)
     if worst.kind is AlertKind.TRAFFIC:

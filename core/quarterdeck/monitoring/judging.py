@@ -80,10 +80,22 @@ class Judge:
         if estimate is not None:
             verdict = _OF_METRIC[estimate["verdict"]]
             found.append(self._result(Aspect.ESTIMATE, version, window, rows.n, verdict, [estimate], n_reference=n))
+        found += self._fairness_of(version, window, rows, labelled=False)
         if answers:
             verdict = _of_columns(answers)
             found.append(self._result(Aspect.PREDICTIONS, version, window, rows.n, verdict, answers, n_reference=n))
         return found
+
+    def _fairness_of(self, version: int, window: Span, rows: WindowRows, *, labelled: bool) -> list[Result]:
+        """How groups are treated, where that is bounded and can be said with or without labels."""
+        expectation = self._expectation(version)
+        watch = None if expectation is None else expectation.fairness
+        if watch is None or watch.needs_labels != labelled:
+            return []
+        scores = watch.judge(rows)
+        if not scores:
+            return []
+        return [self._result(Aspect.FAIRNESS, version, window, rows.n, _of_signals(scores), scores)]
 
     def _expectation(self, version: int) -> Expectation | None:
         if version not in self._expectations:
@@ -124,11 +136,11 @@ class Judge:
     def result_of_traffic(self, window: Span, n: int, rows: list[dict[str, Any]]) -> Result:
         return self._result(Aspect.TRAFFIC, self.serving.version, window, n, _of_signals(rows), rows)
 
-    def quality_of(self, inputs: Result) -> Result | None:
-        """The quality of the window and version of a judged result; None for a version that is not registered here."""
+    def quality_of(self, inputs: Result) -> list[Result]:
+        """What labels tell of the window and version of a judged result; nothing of a version not registered here."""
         version, window = self.version(inputs.version), Span(inputs.window_start, inputs.window_end)
         if version is None:
-            return None
+            return []
         rows = self.read(window, version=inputs.version)
         row = judge_quality(self.monitor, version, rows, self._errors(inputs, rows))
         newest = self.watermark()
@@ -137,7 +149,7 @@ class Judge:
         verdict = _OF_METRIC[row["verdict"]]
         result = self._result(Aspect.QUALITY, inputs.version, window, rows.n, verdict, [row])
         result.n_labelled = rows.labelled
-        return result
+        return [result, *self._fairness_of(inputs.version, window, rows, labelled=True)]
 
     def _errors(self, inputs: Result, rows: WindowRows) -> Errors | None:
         """What the errors of a window say, and those of the windows in which a finding has to persist."""

@@ -23,6 +23,8 @@ class Aspect(StrEnum):
     """The same without labels: what the version's own holdout lets expect of its predictions."""
     PREDICTIONS = "predictions"
     """The answers of the window against those to the holdout."""
+    FAIRNESS = "fairness"
+    """How differently groups are treated by the answers."""
     ACROSS = "across"
     """The columns of the window together, beyond what each of them shows."""
     TRAFFIC = "traffic"

@@ -12,8 +12,21 @@ from quarterdeck.settings.reactions import ReactionSettings
 from quarterdeck.settings.section import Section
 from quarterdeck.values import Duration, Name
 
+FairnessMeasure = Literal["demographic_parity_difference", "equal_opportunity_difference", "equalized_odds_difference"]
 MetricName = Literal["accuracy", "f1", "log_loss", "roc_auc", "average_precision", "mae", "rmse", "r2"]
 CalendarUnit = Literal["hour", "day", "week", "month"]
+
+
+class FairnessSettings(Section):
+    """How differently groups may be treated."""
+
+    columns: tuple[str, ...] = Field(min_length=1)
+    """The features whose levels are the groups: of a number its quarters, of a text at most 20 levels."""
+    measure: FairnessMeasure = "demographic_parity_difference"
+    """What is compared, as Fairlearn names it: the share that gets the positive class, of all rows; of those that are
+    (`equal_opportunity_difference`); or the worse of that and of those that are not (`equalized_odds_difference`)."""
+    bound: float = Field(default=0.1, gt=0, lt=1)
+    """The difference between the groups furthest apart from which it is a finding, where that is no chance."""
 
 
 class CostSettings(Section):
@@ -89,6 +102,8 @@ class MonitorSettings(Section):
     """Features whose levels are judged on their own, too: of a number its quarters, of a text at most 20 levels."""
     worth: float = Field(default=0.02, ge=0)
     """The relative gain of quality from which a backtest calls retraining, or rolling back, worth it."""
+    fairness: FairnessSettings | None = None
+    """How differently groups may be treated, for two classes."""
     costs: CostSettings | None = None
     """What wrong answers cost: it stands on alerts, and severity can go by it."""
     label_coverage: float = Field(default=0.6, gt=0, le=1)

@@ -11,7 +11,7 @@ from quarterdeck.settings.section import Section
 from quarterdeck.values import Duration, Name
 
 AlertName = Literal[
-    "drift", "missing", "quality", "outage", "estimate", "predictions", "across", "traffic", "unseen", "slo"
+    "drift", "missing", "quality", "outage", "estimate", "predictions", "fairness", "across", "traffic", "unseen", "slo"
 ]
 SeverityName = Literal["informational", "warning", "page"]
 Deed = Literal["retrain", "rollback", "tell"]

@@ -1,4 +1,4 @@
-"""More kinds of alerts: values never seen before, columns together, what does not come, budgets that burn."""
+"""More kinds of alerts: values never seen before, groups apart, columns together, what does not come, budgets."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,12 +12,12 @@ WIDER = (
     (
         "monitor_result",
         "aspect IN ('inputs', 'quality', 'estimate', 'predictions')",
-        "aspect IN ('inputs', 'quality', 'estimate', 'predictions', 'across', 'traffic')",
+        "aspect IN ('inputs', 'quality', 'estimate', 'predictions', 'fairness', 'across', 'traffic')",
     ),
     (
         "alert",
         "'estimate', 'predictions')",
-        "'estimate', 'predictions', 'across', 'traffic', 'unseen', 'slo')",
+        "'estimate', 'predictions', 'fairness', 'across', 'traffic', 'unseen', 'slo')",
     ),
 )
 
