@@ -52,6 +52,7 @@ def alerts(
     )
     for a in rows:
         text += f"\nalert/{a.id}: {lines[a.id]}" if a.id in lines else ""
+        text += f"\nalert/{a.id} stands for the same in {', '.join(a.also)}" if a.also else ""
     emit(rows, text, as_data=as_data)
 
 

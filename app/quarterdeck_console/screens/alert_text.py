@@ -66,6 +66,8 @@ def what(row: AlertRow) -> Text:
         line.append(f" ({clean(row.slice)})", WARN)
     if row.kind in VERBS:
         line.append(f" {VERBS[row.kind]}")
+    if row.also:
+        line.append(f" +{len(row.also)}", WARN)
     return line
 
 
@@ -105,6 +107,10 @@ def head(page: Page, row: AlertRow) -> None:
     facts = [Text(f"since {day(row.onset)}"), sure(row), cost(row), standing(row)]
     page.line(Text("   ").join([fact for fact in facts if fact.plain != DASH]))
     page.line(clean(row.summary), MUTED)
+    if row.also:
+        page.line(f"It stands for the same in {len(row.also)} more: {clean(', '.join(row.also))}", WARN)
+    if row.cause is not None:
+        page.line(f"The same began elsewhere: alert {row.cause} stands for it", WARN)
 
 
 def evidence(

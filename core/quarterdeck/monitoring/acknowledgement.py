@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from quarterdeck.monitoring.alert import Judgement, find_alert
+from quarterdeck.monitoring.grouping import members
 from quarterdeck.workspace import Workspace
 
 
 def acknowledge(workspace: Workspace, alert_id: int, judgement: Judgement, *, actor: str | None = None) -> None:
-    """Mark the alert as taken on by `actor`, who judges it real or noise.
+    """Mark the alert, and those that it stands for, as taken on by `actor`, who judges it real or noise.
 
     Raises:
         NotFoundError: there is no such alert.
@@ -17,6 +18,7 @@ def acknowledge(workspace: Workspace, alert_id: int, judgement: Judgement, *, ac
     who = actor or workspace.actor
     with workspace.change("ack") as tx:
         alert = find_alert(tx, alert_id)
-        alert.acknowledge(who, judgement)
-        tx.add(alert)
-        workspace.record(tx, "alert.acknowledged", alert.reference, {"judgement": judgement}, actor=who)
+        for one in (alert, *members(tx, alert)):
+            one.acknowledge(who, judgement)
+            tx.add(one)
+            workspace.record(tx, "alert.acknowledged", one.reference, {"judgement": judgement}, actor=who)

@@ -99,6 +99,8 @@ class Alert(Entity, table=True):
     judgement: Judgement | None = Field(default=None, sa_column=choice_column("judgement", Judgement, required=False))
     ticket: str | None = None
     """Where else it is dealt with: a URL or a number of an issue tracker."""
+    cause: int | None = Field(default=None, index=True)
+    """The alert of another deployment that stands for this one: see `monitoring.grouping`."""
 
     @property
     def reference(self) -> str:

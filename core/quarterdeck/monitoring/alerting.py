@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity
 from quarterdeck.monitoring.finding import CONSEQUENCES, KINDS, METRICS, Finding, findings_of, grouped, summarise
+from quarterdeck.monitoring.grouping import pass_on, standing_for
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.monitoring.result import OF_ALL_VERSIONS, SILENCE, Result
 from quarterdeck.settings.monitoring import MonitorSettings
@@ -187,6 +188,7 @@ def _open(
         last_window_end=result.window_end,
         opened_at=workspace.now(),
     )
+    alert.cause = standing_for(tx, monitor, alert)
     tx.add(alert)
     tx.flush()
     workspace.record(tx, "alert.opened", alert.reference, facts(alert))
@@ -229,6 +231,7 @@ def _reopen(
     tx: Session, workspace: Workspace, monitor: Monitor, alert: Alert, result: Result, group: list[Finding]
 ) -> None:
     alert.reopen()
+    alert.cause = standing_for(tx, monitor, alert)
     columns = [finding.column for finding in group]
     alert.columns = [*columns, *(column for column in alert.columns if column not in columns)]
     alert.score = group[0].score
@@ -271,6 +274,7 @@ def _is_clean(alert: Alert, result: Result) -> bool:
 
 def resolve(tx: Session, workspace: Workspace, alert: Alert, why: str) -> None:
     """End an alert by itself."""
+    pass_on(tx, alert)
     alert.resolve(workspace.now())
     tx.add(alert)
     workspace.record(tx, "alert.resolved", alert.reference, {**facts(alert), "why": why})
@@ -287,4 +291,5 @@ def facts(alert: Alert) -> dict[str, Any]:
         "version": alert.version,
         "monitor": alert.monitor,
         "summary": alert.summary,
+        "cause": alert.cause,
     }

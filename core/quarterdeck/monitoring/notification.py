@@ -11,6 +11,7 @@ from quarterdeck.errors import UsageError
 from quarterdeck.events import Event
 from quarterdeck.monitoring.alert import Alert, AlertState, find_alert
 from quarterdeck.monitoring.formats import News, message_for
+from quarterdeck.monitoring.grouping import members
 from quarterdeck.monitoring.notice import Notice, notices_of
 from quarterdeck.settings.notifications import WebhookSettings
 from quarterdeck.workspace import Workspace
@@ -89,10 +90,11 @@ def _news(tx: Session, workspace: Workspace, notice: Notice) -> News | None:
     if notice.subject.startswith("event/"):
         return _news_of_event(workspace, notice, tx.get_one(Event, number))
     alert = find_alert(tx, number)
-    return None if alert.state is AlertState.SILENCED else _news_of_alert(workspace, notice, alert)
+    return None if alert.state is AlertState.SILENCED else _news_of_alert(tx, workspace, notice, alert)
 
 
-def _news_of_alert(workspace: Workspace, notice: Notice, alert: Alert) -> News:
+def _news_of_alert(tx: Session, workspace: Workspace, notice: Notice, alert: Alert) -> News:
+    also = [one.deployment for one in members(tx, alert)]
     ended = alert.resolved_at if alert.state is AlertState.RESOLVED else None
     return News(
         id=notice.name,
@@ -101,8 +103,8 @@ def _news_of_alert(workspace: Workspace, notice: Notice, alert: Alert) -> News:
         at=timestamp(alert.onset),
         ended_at=None if ended is None else timestamp(ended),
         severity=alert.severity,
-        summary=alert.summary,
-        facts=_facts(workspace, alert),
+        summary=f"{alert.summary} (also in {', '.join(also)})" if also else alert.summary,
+        facts=_facts(workspace, alert, also),
     )
 
 
@@ -140,7 +142,7 @@ def _secret(webhook: WebhookSettings) -> str | None:
     return value
 
 
-def _facts(workspace: Workspace, alert: Alert) -> dict[str, object]:
+def _facts(workspace: Workspace, alert: Alert, also: list[str]) -> dict[str, object]:
     settings = workspace.settings.monitors.get(alert.monitor)
     return {
         "alert": alert.id,
@@ -161,5 +163,6 @@ def _facts(workspace: Workspace, alert: Alert) -> dict[str, object]:
         "owner": None if settings is None else settings.owner,
         "runbook": None if settings is None else settings.runbook,
         "ticket": alert.ticket,
+        "also": also,
         "open": f"quarterdeck open alert/{alert.id}",
     }

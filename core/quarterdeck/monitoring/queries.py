@@ -11,6 +11,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from quarterdeck.monitoring.alert import Alert, AlertState, Judgement, find_alert
+from quarterdeck.monitoring.grouping import members
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.monitoring.stakes import Cost, stakes_of
@@ -44,6 +45,10 @@ class AlertRow:
     """How often it came back within a day of its end."""
     silenced_until: datetime | None
     ticket: str | None
+    cause: int | None
+    """The alert of another deployment that stands for this one."""
+    also: tuple[str, ...]
+    """The deployments whose alerts this one stands for, with the version that serves there."""
     owner: str | None
     """As the monitor's settings say now."""
     runbook: str | None
@@ -94,12 +99,17 @@ class MonitorRow:
 
 
 def alerts(workspace: Workspace, *, all: bool = False, deployment: str | None = None) -> list[AlertRow]:
-    """Alerts that are open or acknowledged (or all), worst first: by state, severity score, age."""
+    """Alerts that are open or acknowledged (or all), worst first: by state, severity score, age.
+
+    Those that another deployment's stands for are left out, but for `all` and where a deployment is named.
+    """
     query = select(Alert)
     if not all:
         query = query.where(Alert.state != AlertState.RESOLVED)
     if deployment is not None:
         query = query.where(Alert.deployment == deployment)
+    elif not all:
+        query = query.where(col(Alert.cause).is_(None))
     resolved_last = (col(Alert.state) == AlertState.RESOLVED).asc()
     with workspace.state.read() as tx:
         found = tx.exec(query.order_by(resolved_last, col(Alert.score).desc(), col(Alert.id)))
@@ -196,6 +206,7 @@ def _alert_row(tx: Session, workspace: Workspace, alert: Alert) -> AlertRow:
         "q_value": stakes.q_value,
         "interval": stakes.interval,
         "cost": stakes.cost,
+        "also": tuple(f"{one.deployment} v{one.version}" for one in members(tx, alert)),
     }
     kept = {name: getattr(alert, name) for name in AlertRow.__dataclass_fields__ if name not in told}
     return AlertRow(**{**kept, **told, "columns": tuple(alert.columns)})

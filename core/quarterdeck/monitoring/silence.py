@@ -11,6 +11,7 @@ from quarterdeck.database import timestamp
 from quarterdeck.errors import UsageError
 from quarterdeck.monitoring.alert import Alert, AlertState, find_alert
 from quarterdeck.monitoring.alerting import facts
+from quarterdeck.monitoring.grouping import members
 from quarterdeck.workspace import Workspace
 
 LONGEST = timedelta(days=30)
@@ -19,7 +20,9 @@ LONGEST = timedelta(days=30)
 def silence(
     workspace: Workspace, alert_id: int, duration: timedelta, *, reason: str, actor: str | None = None
 ) -> datetime:
-    """Let the alert tell nobody for `duration`; return when that ends. A silence that holds is prolonged or cut.
+    """Let the alert, and those that it stands for, tell nobody for `duration`; return when that ends.
+
+    A silence that holds is prolonged or cut.
 
     Raises:
         UsageError: the duration is not between a second and 30 days, or no reason is given.
@@ -34,10 +37,11 @@ def silence(
     with workspace.change("silence") as tx:
         alert = find_alert(tx, alert_id)
         until = workspace.now() + duration
-        alert.silence(until)
-        tx.add(alert)
-        data = {**facts(alert), "until": timestamp(until), "reason": reason.strip()}
-        workspace.record(tx, "alert.silenced", alert.reference, data, actor=actor)
+        for one in (alert, *members(tx, alert)):
+            one.silence(until)
+            tx.add(one)
+            data = {**facts(one), "until": timestamp(until), "reason": reason.strip()}
+            workspace.record(tx, "alert.silenced", one.reference, data, actor=actor)
         return until
 
 
@@ -50,7 +54,11 @@ def unsilence(workspace: Workspace, alert_id: int, *, actor: str | None = None) 
         ReadOnlyError: the workspace is read-only.
     """
     with workspace.change("unsilence") as tx:
-        _wake(tx, workspace, find_alert(tx, alert_id), actor)
+        alert = find_alert(tx, alert_id)
+        _wake(tx, workspace, alert, actor)
+        for one in members(tx, alert):
+            if one.state is AlertState.SILENCED:
+                _wake(tx, workspace, one, actor)
 
 
 def end_silences(workspace: Workspace) -> int:

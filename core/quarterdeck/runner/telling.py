@@ -13,7 +13,7 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from quarterdeck.events import Event
-from quarterdeck.monitoring.alert import AlertState, Severity, find_alert
+from quarterdeck.monitoring.alert import Alert, AlertState, Severity, find_alert
 from quarterdeck.monitoring.notice import Notice
 from quarterdeck.runner import queue
 from quarterdeck.runner.job import UNDER_WAY, Job, JobKind, JobState
@@ -37,6 +37,8 @@ def note_alert(tx: Session, workspace: Workspace, event: Event) -> None:
     alert = find_alert(tx, int(event.subject.partition("/")[2]))
     if alert.state is AlertState.SILENCED:
         return  # The end of the silence tells of it.
+    if _told_by_another(tx, alert, Severity(severity)):
+        return
     again = f"-{alert.reopened}" if alert.reopened else ""
     if event.kind == "alert.unsilenced":
         again += f"-after-{event.id}"
@@ -48,6 +50,17 @@ def note_alert(tx: Session, workspace: Workspace, event: Event) -> None:
             # that came back or ended, and one whose silence is over.
             key = f"{event.subject}:{severity}{again}:{webhook.key}"
             _note(tx, workspace, key, webhook, event.subject, Severity(severity), ended)
+
+
+def _told_by_another(tx: Session, alert: Alert, severity: Severity) -> bool:
+    """Whether one of another deployment stands for it, that is told of as at least as grave."""
+    if alert.cause is None:
+        return False
+    other = find_alert(tx, alert.cause)
+    grave = (Severity.WARNING, Severity.PAGE)
+    return other.state is not AlertState.RESOLVED and grave.index(severity) <= (
+        grave.index(other.severity) if other.severity in grave else -1
+    )
 
 
 def note_event(tx: Session, workspace: Workspace, event: Event) -> None:
