@@ -86,24 +86,30 @@ def test_without_a_terminal_the_whole_story_happens(tmp_path: Path) -> None:
             assert events.verify(tx) >= figures["events"] > 20  # Its processes tell of their end after the figures.
         the_harmless_shift_is_real_and_tells_nobody(workspace)
         each_event_has_its_columns_and_its_suspects(workspace)
-    no, yes = (line.strip() for line in story if "would a rollback help?" in line)
+    no, yes, unknown = (line.strip() for line in story if "would a rollback help?" in line)
     assert no.endswith(
         "no, because the earlier version sees the same input: amount in channel=app is as foreign to version 1"
     )
     assert "yes, because version 2 predicts worse than on its holdout" in yes
     assert yes.endswith("and what comes in is familiar to version 1")
+    # The contaminated version is no way back from a fraud that has changed.
+    assert unknown.endswith("unknown, because amount is foreign to version 2, which the alert does not explain")
 
 
 def each_event_has_its_columns_and_its_suspects(workspace: Workspace) -> None:
     """The campaign and the cents came from upstream; what version 2 learnt from the cents is the deployment's."""
-    segment, cents, worse = sorted(alerts(workspace, all=True), key=lambda alert: alert.id)
+    segment, cents, worse, changed = sorted(alerts(workspace, all=True), key=lambda alert: alert.id)
     assert (segment.columns, cents.columns, worse.columns) == (("segment",), ("amount",), ("roc_auc",))
+    assert (changed.columns, changed.version, changed.onset.date().isoformat()) == (("roc_auc",), 1, "2026-04-01")
+    (concept,) = suspects(workspace, changed.id)
+    assert (concept.kind, concept.what) == ("concept", "the same inputs mean something else in channel=phone")
+    assert concept.why == "no column moved, and version 1 had answered well until 2026-04-01 00:00"
     assert [alert.onset.date().isoformat() for alert in (segment, cents, worse)] == [
         "2026-02-12",
         "2026-02-24",
         "2026-03-12",
     ]
-    for alert, moved in ((segment, "segment moved by 0.21"), (cents, "amount moved in channel=app by 46 sigma")):
+    for alert, moved in ((segment, "segment moved by 0.22"), (cents, "amount moved in channel=app by 48 sigma")):
         (only,) = suspects(workspace, alert.id)
         assert (only.kind, only.columns, only.when) == ("inputs", alert.columns, alert.onset)
         assert only.what.startswith(moved)

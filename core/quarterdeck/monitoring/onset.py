@@ -92,6 +92,19 @@ def strange_in(results: Iterable[Result]) -> Strange:
     return found
 
 
+def answered_well(tx: Session, onset: Onset, since: datetime) -> datetime | None:
+    """The end of the newest window from `since` on, before the onset, in which the version's quality was quiet."""
+    query = select(Result.window_end).where(
+        Result.monitor == onset.alert.monitor,
+        Result.aspect == Aspect.QUALITY,
+        Result.version == onset.version,
+        Result.verdict == Verdict.QUIET,
+        col(Result.window_start) >= since,
+        col(Result.window_end) <= onset.start,
+    )
+    return tx.exec(query.order_by(col(Result.window_start).desc()).limit(1)).first()
+
+
 def windows_before(tx: Session, onset: Onset, limit: int) -> list[Result]:
     """The windows of inputs before the onset, judged against the version that served them, newest first."""
     query = select(Result).where(

@@ -19,7 +19,7 @@ from quarterdeck.monitoring.changes import (
     moves_before,
     schema_changes,
 )
-from quarterdeck.monitoring.onset import Onset, Sign, Strange, find_onset, strange_in, windows_before
+from quarterdeck.monitoring.onset import Onset, Sign, Strange, answered_well, find_onset, strange_in, windows_before
 from quarterdeck.monitoring.result import Verdict
 from quarterdeck.traffic.reached import event_time_at
 from quarterdeck.workspace import Workspace
@@ -29,6 +29,8 @@ LEAST_SCORE = 0.05
 CHAIN = {"data": 0.9, "schema": 0.85, "code": 0.8, "packages": 0.5}
 """What made a version stands below the revision that put it there, in this order."""
 BY_CLOCK = (AlertKind.OUTAGE, AlertKind.SLO)
+CONCEPT = 0.9
+"""Nothing that was changed, and nothing that came in, explains it."""
 WINDOWS = 60
 """So many windows before the onset are looked at for how long something had been so, or quiet."""
 UNITS = {"wasserstein_normed": " sigma", "jensen_shannon": " Jensen-Shannon", "share_moved": " of values"}
@@ -39,7 +41,7 @@ class Suspect:
     """Something that may be behind an alert."""
 
     kind: str
-    """`inputs`, `revision`, `data`, `schema`, `code` or `packages`."""
+    """`inputs`, `concept`, `revision`, `data`, `schema`, `code` or `packages`."""
     reference: str
     """What it is, as people type it: `data/payments@2`, `revision/fraud@4`; the monitor for inputs."""
     what: str
@@ -67,7 +69,8 @@ def suspects(workspace: Workspace, alert_id: int) -> tuple[Suspect, ...]:
       where the earlier version could not be asked, 0.3 for worse answers to what is strange to both or where nothing
       served before, 0.2 where it put the same version there, and 0.1 for inputs that are strange to both. What a
       version was made from, otherwise than the one before it, stands just below its revision: data 0.9 of it,
-      schema 0.85, code 0.8, packages 0.5.
+      schema 0.85, code 0.8, packages 0.5. For worse answers to inputs of which none is strange, after windows in
+      which the version answered well, what inputs mean has 0.9, and its revision nothing.
     - *overlap* is 1 for the alert's own columns, half for others; for an alert on a metric, the share of the columns
       in the model's quality, 0.1 at least.
     - *nearness* is `1 / (1 + gap / reach)`: the gap from it to the onset, over the k windows of `persistence`.
@@ -114,6 +117,8 @@ class _Search:
     def found(self) -> Iterator[Suspect]:
         if self.alert.kind not in BY_CLOCK:
             yield from self._inputs()
+        if self.alert.kind is AlertKind.QUALITY:
+            yield from self._concept()
         for move in in_force(self.moves, self.onset.start):
             if move.version == self.onset.version:
                 yield from self._revision(move)
@@ -145,6 +150,25 @@ class _Search:
                 score=fit * self._overlap(columns) * self._nearness(since),
                 why=self._why_inputs(),
             )
+
+    def _concept(self) -> Iterator[Suspect]:
+        """What inputs mean: none is strange, and the version had answered well."""
+        move = next((one for one in in_force(self.moves, self.onset.start) if one.version == self.onset.version), None)
+        well = None if move is None else answered_well(self.tx, self.onset, move.when)
+        if well is None or self.onset.strange:
+            return
+        place = f" in {self.alert.slice}" if self.alert.slice else ""
+        yield Suspect(
+            kind="concept",
+            reference=f"monitor/{self.alert.monitor}",
+            what=f"the same inputs mean something else{place}",
+            when=self.onset.start,
+            at=None,
+            seconds_before=0.0,
+            columns=(),
+            score=CONCEPT,
+            why=f"no column moved, and version {self.onset.version} had answered well until {well:%Y-%m-%d %H:%M}",
+        )
 
     def _why_inputs(self) -> str:
         version = self.onset.version
@@ -184,8 +208,9 @@ class _Search:
         new, old = move.version, move.before
         if self.alert.kind is AlertKind.OUTAGE:
             return 1.0, (), f"version {new} is what took the gateway along"
+        well = self.alert.kind is AlertKind.QUALITY and answered_well(self.tx, self.onset, move.when) is not None
         if old is None:
-            if self._was_quiet(new):
+            if well or self._was_quiet(new):
                 return 0.0, (), ""
             return 0.3, (), f"version {new} is the first that served, and had seen no quiet window"
         if old == new:
@@ -193,6 +218,8 @@ class _Search:
         only = tuple(dict.fromkeys(column for column, _ in self.onset.familiar_to(old)))
         if only and (not self.of_inputs or set(only) & set(self.alert.columns)):
             return 1.0, only, f"{_listed(only)} is strange to version {new} and familiar to version {old}"
+        if well:
+            return 0.0, (), ""
         if old not in self.asked:
             return 0.5, (), f"version {old} could not be asked about that window"
         both = tuple(dict.fromkeys(column for column, _ in self.onset.strange))
