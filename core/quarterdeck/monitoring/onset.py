@@ -87,7 +87,8 @@ def strange_in(results: Iterable[Result]) -> Strange:
                 found[row["column"], Sign.MOVED] = row
             if row.get("missing_verdict") == "drifted":
                 found[row["column"], Sign.MISSING] = row
-            if row.get("unseen_verdict") == "drifted":
+            # Of a column that moved the distance tells already.
+            if row.get("unseen_verdict") == "drifted" and row.get("verdict") != "drifted":
                 found[row["column"], Sign.UNSEEN] = row
     return found
 
