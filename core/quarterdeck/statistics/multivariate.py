@@ -18,7 +18,7 @@ Rows = NDArray[np.int64]
 
 MOST_ROWS = 1_000
 """Of each side, drawn at random: more cost more than they tell."""
-TREES, LEAST_LEAF = 60, 5
+TREES, LEAST_LEAF = 30, 5
 NAMED = 3
 EXPLAINED = 0.65
 """The share of the variance that the kept components explain."""
