@@ -26,7 +26,7 @@ def cost(row: AlertRow) -> str | None:
     """`realised -53% roc_auc`, `estimated none`, `EUR 1,240 a day`; None where nothing is known of it."""
     if row.cost is None:
         return None
-    if row.cost.a_day is not None and row.cost.a_day > 0:
+    if row.cost.a_day is not None:
         sign = "~" * (row.cost.how == "estimated")
         return f"{sign}{row.cost.currency} {row.cost.a_day:,.0f} a day"
     if row.cost.loss < LEAST_LOSS:

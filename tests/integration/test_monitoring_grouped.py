@@ -19,6 +19,7 @@ from quarterdeck.monitoring.silence import silence, unsilence
 from quarterdeck.processes import here
 from quarterdeck.runner import lease
 from quarterdeck.runner.reactions import react
+from quarterdeck.runner.telling import form_messages
 from quarterdeck.settings import Settings
 from quarterdeck.settings.monitoring import MonitorSettings
 from quarterdeck.traffic.recording import record
@@ -79,13 +80,14 @@ def test_the_first_stands_for_the_others_and_both_are_there(both: Workspace) -> 
     assert own.id == second.id
 
 
-def test_people_are_told_once_and_of_both(both: Workspace) -> None:
+def test_people_are_told_of_one_and_again_when_another_joins(both: Workspace) -> None:
     hooked, _ = told(both, "http://a")
     assert lease.acquire(hooked, here(), timedelta(minutes=1))
     react(hooked)
     with hooked.state.read() as tx:
-        (notice,) = tx.exec(select(Notice)).all()
-    assert notice.subject == "alert/1"
+        notices = tx.exec(select(Notice)).all()
+    assert [notice.subject for notice in notices] == ["alert/1", "alert/1"]
+    assert form_messages(hooked) == 1  # Both at once: one message.
 
 
 def test_taking_it_on_and_silencing_it_holds_for_all_of_them(both: Workspace) -> None:

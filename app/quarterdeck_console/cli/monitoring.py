@@ -157,14 +157,14 @@ def drift(
     from quarterdeck.monitoring.sketches import compare_sketched, fit_whole
     from quarterdeck.monitoring.tables import compare_tables
 
-    by_sketches = sketch
+    by_sketches, folders = sketch, reference.is_dir() or current.is_dir()
     if by_sketches is None:
-        folders = reference.is_dir() or current.is_dir()
         by_sketches = folders or (rule is Rule.QUARTERDECK and not fit_whole(reference, current))
     _check_drift(reference, current, by_sketches, rule)
     found = (compare_sketched if by_sketches else compare_tables)(reference, current, watched=columns or ())
     if found.sketched and sketch is None:
-        say("Too large to be compared whole within 1 GB, so by sketches: effects are +- what is stated.")
+        why = "Folders are compared" if folders else "Too large to be compared whole within 1 GB, so"
+        say(f"{why} by sketches: effects are +- what is stated, exact where nothing is.")
     text = table(
         ("column", "verdict", "effect", "q", "missing", "unseen", "evidently"),
         [_drift_row(one) for one in found.columns],
@@ -187,6 +187,11 @@ def _check_drift(reference: Path, current: Path, sketched: bool, rule: Rule) -> 
             raise UsageError(f"{path} is a folder, which is compared by sketches only: leave out --exact.")
 
 
+def _share(share: float, verdict: str) -> str:
+    """A share of the rows, and whether that is a finding by itself."""
+    return f"{share:.1%}{', drifted' * (verdict == 'drifted')}" if share or verdict == "drifted" else ""
+
+
 def _drift_row(one: ComparedColumn) -> tuple[str, ...]:
     score, figure = one.score, one.preset
     error = f", sketched, +-{one.error:.2g}" if one.error else ""
@@ -195,8 +200,8 @@ def _drift_row(one: ComparedColumn) -> tuple[str, ...]:
         score.verdict,
         f"{score.effect:.3g} {UNITS[score.measure]}{error}",
         f"{score.q_value:.3g}",
-        "" if score.missing_verdict == "quiet" and not score.missing_current else f"{score.missing_current:.1%}",
-        f"{score.unseen:.1%}" if score.unseen else "",
+        _share(score.missing_current, score.missing_verdict),
+        _share(score.unseen, score.unseen_verdict),
         "" if figure is None else f"{figure.method} {figure.score:.3g}{', drift' if figure.drifted else ''}",
     )
 

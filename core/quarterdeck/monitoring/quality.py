@@ -70,7 +70,11 @@ def _with_money(settings: MonitorSettings, row: dict[str, Any], cost: Excess | N
     rose = row["verdict"] == "quiet" or row["about"] == "errors"
     if rose and cost.low > 0 and weight >= settings.warning:
         return {**row, "about": "cost", "verdict": "worse", "severity": weight}
-    return {**row, "severity": weight} if row["verdict"] == "worse" else row
+    if row["verdict"] != "worse":
+        return row
+    # A worse metric is worth a word, unless it is sure that it costs nothing.
+    least = settings.warning if cost.high > 0 else 0.0
+    return {**row, "severity": max(weight, least)}
 
 
 def _of_errors(settings: MonitorSettings, row: dict[str, Any], errors: Errors) -> dict[str, Any]:

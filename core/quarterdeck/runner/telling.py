@@ -37,8 +37,13 @@ def note_alert(tx: Session, workspace: Workspace, event: Event) -> None:
     alert = find_alert(tx, int(event.subject.partition("/")[2]))
     if alert.state is AlertState.SILENCED:
         return  # The end of the silence tells of it.
-    if _told_by_another(tx, alert, Severity(severity)):
-        return
+    subject, also = event.subject, ""
+    head = _standing_for(tx, alert, Severity(severity))
+    if head is not None:
+        if event.kind == "alert.resolved":
+            return
+        # One thing to people: the alert that stands for it is told of once more, with this one named.
+        subject, also = head.reference, f"-also-{alert.id}"
     again = f"-{alert.reopened}" if alert.reopened else ""
     if event.kind == "alert.unsilenced":
         again += f"-after-{event.id}"
@@ -48,19 +53,17 @@ def note_alert(tx: Session, workspace: Workspace, event: Event) -> None:
         if severity in webhook.severities and (webhook.tells_of_ends or not ended):
             # One for each alert, severity and receiver: a warning that becomes a page is worth telling again. So is one
             # that came back or ended, and one whose silence is over.
-            key = f"{event.subject}:{severity}{again}:{webhook.key}"
-            _note(tx, workspace, key, webhook, event.subject, Severity(severity), ended)
+            key = f"{subject}:{severity}{again}{also}:{webhook.key}"
+            _note(tx, workspace, key, webhook, subject, Severity(severity), ended)
 
 
-def _told_by_another(tx: Session, alert: Alert, severity: Severity) -> bool:
-    """Whether one of another deployment stands for it, that is told of as at least as grave."""
+def _standing_for(tx: Session, alert: Alert, severity: Severity) -> Alert | None:
+    """The alert of another deployment that stands for it, where people were told of that as at least as grave."""
     if alert.cause is None:
-        return False
-    other = find_alert(tx, alert.cause)
-    grave = (Severity.WARNING, Severity.PAGE)
-    return other.state is not AlertState.RESOLVED and grave.index(severity) <= (
-        grave.index(other.severity) if other.severity in grave else -1
-    )
+        return None
+    head = find_alert(tx, alert.cause)
+    as_grave = head.severity is Severity.PAGE or head.severity is severity
+    return head if as_grave and head.state is not AlertState.RESOLVED else None
 
 
 def note_event(tx: Session, workspace: Workspace, event: Event) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import AwareDatetime, Field, FiniteFloat, field_validator, model_validator
 
 from quarterdeck.settings.reactions import ReactionSettings
 from quarterdeck.settings.section import Section
@@ -34,14 +34,14 @@ class CostSettings(Section):
 
     currency: str = Field(default="EUR", min_length=1, max_length=8)
     """What the figures are in."""
-    matrix: dict[str, dict[str, float]] = Field(default_factory=dict)
+    matrix: dict[str, dict[str, FiniteFloat]] = Field(default_factory=dict)
     """For classes, what an answer costs where the truth was this: `matrix.fraud.good = 120` is a fraud that was called
     good. What is not named costs nothing; what earns is negative."""
-    under: float = Field(default=0.0, ge=0)
+    under: FiniteFloat = Field(default=0.0, ge=0)
     """For numbers, what each unit costs that an answer is too low."""
-    over: float = Field(default=0.0, ge=0)
+    over: FiniteFloat = Field(default=0.0, ge=0)
     """The same, too high."""
-    page: float | None = Field(default=None, gt=0)
+    page: FiniteFloat | None = Field(default=None, gt=0)
     """What a day may cost more than on the holdout until that pages; a warning comes at the same part of it as of
     `page`. When not given, severity goes by the metric."""
 

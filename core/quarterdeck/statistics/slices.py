@@ -91,7 +91,7 @@ def slice_losses(
         rows.append(
             SliceLoss(name, old.size, new.size, float(old.mean()), float(new.mean()), share, carries, p, float(q))
         )
-    return sorted(rows, key=lambda row: row.growth * row.share, reverse=True)
+    return sorted(rows, key=lambda row: (row.after - row.before) * row.share, reverse=True)
 
 
 def culprit(found: list[SliceLoss], *, level: float) -> SliceLoss | None:
