@@ -190,15 +190,18 @@ def test_what_wrong_answers_cost_stands_beside_the_metric_expected_first_and_kno
     assert "a day beside its holdout" in describe(window).plain
 
 
-def test_severity_goes_by_money_where_the_settings_say_what_a_day_may_cost(workspace: Workspace) -> None:
-    watched = serving(workspace, costs={**COSTS, "page": 1e9})
+@pytest.mark.parametrize("page", [1e9, 5e5])
+def test_severity_goes_by_money_where_the_settings_say_what_a_day_may_cost(workspace: Workspace, page: float) -> None:
+    watched = serving(workspace, costs={**COSTS, "page": page})
     for window in range(2):
         send_labelled(watched, window, wrong_in="app")
     close(watched, 1)
     evaluate(watched, "m")
     (alert,) = queries.alerts(watched)
-    assert alert.severity == "informational"
-    assert alert.score == pytest.approx(0.1 * alert.evidence["roc_auc"]["cost"]["a_day"] / 1e9)
+    row = alert.evidence["roc_auc"]
+    assert row["loss"] > 0.2  # By that it would page. A metric that is worse is worth a word, however little it costs.
+    assert alert.severity == "warning"
+    assert alert.score == pytest.approx(max(0.1 * row["cost"]["a_day"] / page, 0.02))
 
 
 def test_answers_that_cost_more_are_a_finding_though_the_metric_is_no_worse(workspace: Workspace) -> None:
