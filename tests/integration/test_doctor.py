@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlmodel import select
 
 from quarterdeck import bootstrap, events
 from quarterdeck.disk import mount_of
@@ -25,8 +26,11 @@ from quarterdeck.errors import NotFoundError
 from quarterdeck.events import Entry
 from quarterdeck.migrations import TRAFFIC
 from quarterdeck.processes import ProcessIdentity, here, identity_of
+from quarterdeck.runner import queue
 from quarterdeck.runner.job import Job, JobKind, JobState, RunnerLease
+from quarterdeck.runner.queue import Work
 from quarterdeck.runner.supervision import Health, Supervised, Supervision, write_supervision
+from quarterdeck.runner.terms import terms_of
 from quarterdeck.workspace import Workspace
 from tests.deck import QUARTERDECK
 from tests.gateways import add_classifier
@@ -393,3 +397,26 @@ def test_a_gateway_that_a_killed_supervisor_left_is_not_taken_for_a_stranger(wor
         write_supervision(workspace.folder, Supervision(gone, datetime.now(UTC), f"http://127.0.0.1:{port}", (left,)))
         finding = found(workspace, "port")
     assert (finding.state, "gateway-0" in finding.found) == (State.OK, True)
+
+
+def test_a_monitor_that_fails_whenever_it_looks_is_told_until_it_does_not(workspace: Workspace) -> None:
+    with workspace.settings_file.open("a") as file:
+        file.write('[monitors.again]\ndeployment = "d"\n')
+    opened = bootstrap.open_workspace(workspace.root)
+
+    def look(state: JobState, error: str | None = None) -> None:
+        with opened.state.write("test") as tx:
+            work = Work(JobKind.MONITOR, f"again:{state}", "monitor/again", {"monitor": "again"}, terms_of(opened))
+            queue.enqueue(tx, opened, work)
+            job = tx.exec(select(Job).where(Job.key == work.key)).one()
+            job.state, job.error = state, error
+            tx.add(job)
+
+    try:
+        look(JobState.FAILED, "`slices` of a monitor names chanel")
+        assert "again: `slices` of a monitor names chanel" in found(workspace, "monitors").found
+        assert found(workspace, "monitors").state is State.PROBLEM
+        look(JobState.SUCCEEDED)
+        assert found(workspace, "monitors").state is State.OK
+    finally:
+        opened.close()

@@ -19,7 +19,7 @@ from quarterdeck.deployments.replaying import newest_outcome
 from quarterdeck.deployments.revision import Revision, find_revision
 from quarterdeck.deployments.rows import OutputRow
 from quarterdeck.errors import NotFoundError
-from quarterdeck.monitoring.alert import OF_INPUTS, Alert, AlertKind
+from quarterdeck.monitoring.alert import OF_INPUTS, Alert, AlertKind, AlertState
 from quarterdeck.monitoring.queries import AlertRow, alert, alerts, window_against
 from quarterdeck.monitoring.result import Aspect, Result, Verdict
 from quarterdeck.traffic.queries import requests_by_revision
@@ -264,8 +264,9 @@ def _alternatives(
     inputs = next((row for row in relevant if row.kind in OF_INPUTS), None)
     if inputs is not None:
         lines.append(f"tell upstream: {place(inputs)} moved on {inputs.onset:%Y-%m-%d %H:%M} UTC")
-    if relevant:
-        lines.append(f"acknowledge alert {relevant[0].id}, as real or as noise")
+    waiting = next((row for row in relevant if row.state == AlertState.OPEN), None)
+    if waiting is not None:
+        lines.append(f"acknowledge alert {waiting.id}, as real or as noise")
     if answer == "unknown" and target is not None:
         lines.append(f"replay recorded traffic through version {target.version}, then look again")
     return tuple(lines)

@@ -55,6 +55,24 @@ def schedules(patient: Patient) -> Outcome:
     return ok(f"{len(patient.settings.schedules)} start what is there")
 
 
+def monitors(patient: Patient) -> Outcome:
+    """Whether the newest look of each monitor came to its end."""
+    known = patient.settings.monitors
+    query = """
+        SELECT subject, error FROM job WHERE state IN ('failed', 'dead', 'lost') AND id IN (
+            SELECT max(id) FROM job
+            WHERE kind = 'monitor' AND state IN ('succeeded', 'failed', 'dead', 'lost') GROUP BY subject
+        ) ORDER BY subject
+    """
+    with patient.open("state") as connection:
+        rows = connection.execute(query).fetchall()
+    named = [(subject.partition("/")[2], error) for subject, error in rows]
+    bad = [f"{name}: {error or 'its process died'}" for name, error in named if name in known]
+    if bad:
+        return problem(f"nobody looks: {some(bad)}", "Mend it, and try it: `quarterdeck monitor run NAME`.")
+    return ok(f"{len(known)} came to an end when they looked last")
+
+
 def reactions(patient: Patient) -> Outcome:
     """Whether what reactions to alerts would start is there."""
     known = {found.name: found for found in find_pipelines_in(patient.root / patient.settings.workspace.pipelines)}
@@ -201,6 +219,7 @@ def _is_parquet(path: Path) -> bool:
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("schedules", schedules),
+    ("monitors", monitors),
     ("reactions", reactions),
     ("artifacts", artifacts),
     ("traffic files", traffic_files),

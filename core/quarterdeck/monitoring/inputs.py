@@ -58,8 +58,12 @@ def reference_of(version: ModelVersion, columns: list[Column]) -> Reference:
     return Reference(version, Signature.from_dict(version.signature), columns, prepare(columns))
 
 
-def watched_features(version: ModelVersion, watched: Sequence[str], omitted: Sequence[str]) -> list[Feature]:
+def watched_features(
+    version: ModelVersion, watched: Sequence[str], omitted: Sequence[str], setting: str = "columns"
+) -> list[Feature]:
     """The features of a version that a monitor watches: all that are recorded when none are named.
+
+    `setting` is the key under [monitors.NAME] that names them.
 
     Raises:
         SettingsError: a watched column is no feature of the version, or is not recorded.
@@ -68,14 +72,14 @@ def watched_features(version: ModelVersion, watched: Sequence[str], omitted: Seq
     strangers = sorted(set(watched) - set(signature.names))
     if strangers:
         raise SettingsError(
-            f"A monitor of model version {version.number} names columns that it does not take: {', '.join(strangers)}. "
-            f"Mend `columns` under [monitors]. It takes: {', '.join(signature.names)}."
+            f"`{setting}` of a monitor names {', '.join(strangers)}, which model version {version.number} does not "
+            f"take. Mend `{setting}` under [monitors]. It takes: {', '.join(signature.names)}."
         )
     unseen = sorted(set(watched) & set(omitted))
     if unseen:
         raise SettingsError(
-            f"A monitor watches {', '.join(unseen)}, which `omit` under [deployments] keeps from being recorded. "
-            "Take it out of one of the two."
+            f"`{setting}` of a monitor names {', '.join(unseen)}, which `omit` under [deployments] keeps from being "
+            "recorded. Take it out of one of the two."
         )
     return [f for f in signature.features if (f.name in watched or not watched) and f.name not in omitted]
 
