@@ -37,25 +37,30 @@ def recorded(workspace: Workspace) -> int:
     return total(workspace, "SELECT count(*) FROM prediction WHERE NOT probe")
 
 
+def probes(workspace: Workspace) -> int:
+    return total(workspace, "SELECT count(*) FROM prediction WHERE probe")
+
+
 def lost(workspace: Workspace) -> int:
     return total(workspace, f"SELECT sum(count) FROM unrecorded WHERE reason = '{KILLED}'")
 
 
 def test_each_prediction_that_went_with_a_killed_worker_is_counted(real: Workspace) -> None:
-    answered = 0
-    for _ in range(2):  # A third one would find its revision withheld.
+    for round in (1, 2):  # A third one would find its revision withheld.
         with running_gateway(real.root) as gateway:
-            for _ in range(40):
+            for _ in range(20):
                 assert gateway.infer("fraud", infer_body(3)).status_code == 200
-                answered += 3
-            gateway.process.kill()
-            gateway.process.wait()
-    assert recorded(real) + lost(real) < answered  # The last worker's are not known of yet.
+            wait_for(lambda before=(round - 1) * 60: recorded(real) == before + 60, what="the recording")
+            wait_for(lambda: probes(real) == round, what="the recording of the probe")
+            with real.traffic.lock.held("someone else"):
+                for _ in range(20):
+                    assert gateway.infer("fraud", infer_body(3)).status_code == 200
+                gateway.process.kill()
+                gateway.process.wait()
+        assert (recorded(real), lost(real)) == (60 * round, 60 * (round - 1))  # The last worker's are not known of yet.
     with running_gateway(real.root):
-        wait_for(lambda: recorded(real) + lost(real) >= answered, what="the count of what was lost")
-        # A probe may have gone along, once for each worker.
-        assert recorded(real) + lost(real) - answered <= 3
-        assert lost(real) > 0
+        wait_for(lambda: lost(real) == 120, what="the count of what was lost")
+        assert recorded(real) == 120
     real.close()
 
 

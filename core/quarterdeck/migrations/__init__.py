@@ -24,7 +24,7 @@ class Schema:
 
 
 STATE = Schema("state", ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"))
-TRAFFIC = Schema("traffic", ("0001", "0002", "0003", "0004"))
+TRAFFIC = Schema("traffic", ("0001", "0002", "0003", "0004", "0005"))
 
 
 def present_revision(path: Path) -> str | None:

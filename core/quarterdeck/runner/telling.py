@@ -1,7 +1,8 @@
 """From what happened to messages: which webhook is told of what, together with what else, and when.
 
 Each webhook is told of each thing by one notice, and each notice is in one message, which is one job. The first message
-goes out at once; what comes within `group_wait` of it is told in the next one, and so is what `rate` holds back.
+goes out at once; what comes within `group_wait` of it is told in the next one, and so is what `rate` holds back. A webhook with
+`after` is whom to call next: what somebody has taken on by then is not told there.
 """
 
 from __future__ import annotations
@@ -104,21 +105,50 @@ def _note(
 def form_messages(workspace: Workspace) -> int:
     """Put the notices whose time has come into messages and queue those; how many. Called again and again."""
     with workspace.state.read() as tx:
-        if not _due(tx, workspace):
+        ripe, needless = _ripe(tx, workspace)
+        if not needless and not _due(tx, workspace, ripe):
             return 0
     with workspace.state.write("notify") as tx:
-        due = _due(tx, workspace)
+        ripe, needless = _ripe(tx, workspace)
+        for notice in needless:
+            tx.delete(notice)
+        due = _due(tx, workspace, ripe)
         for webhook, notices in due:
             _queue(tx, workspace, webhook, notices)
         return len(due)
 
 
-def _due(tx: Session, workspace: Workspace) -> list[tuple[WebhookSettings, list[Notice]]]:
-    """What is to be told now, a message each."""
+def _ripe(tx: Session, workspace: Workspace) -> tuple[list[Notice], list[Notice]]:
+    """The notices that have waited as long as their webhook wants, and those that it need not be told of any more."""
     webhooks = {one.key: one for one in workspace.settings.notifications.webhooks}
     query = select(Notice).where(col(Notice.joined_at).is_(None), col(Notice.webhook).in_(webhooks))
-    waiting: dict[str, list[Notice]] = {}
+    ripe, needless = [], []
     for notice in tx.exec(query.order_by(col(Notice.id))) if webhooks else ():
+        after = webhooks[notice.webhook].after
+        if after is None or not notice.subject.startswith("alert/"):
+            ripe.append(notice)
+        elif not _is_wanted(tx, notice):
+            needless.append(notice)
+        elif notice.ended or notice.noted_at + after <= workspace.now():
+            ripe.append(notice)
+    return ripe, needless
+
+
+def _is_wanted(tx: Session, notice: Notice) -> bool:
+    """Whether the next one to call is still needed; an end is for those who were told of the beginning."""
+    if not notice.ended:
+        return find_alert(tx, int(notice.subject.partition("/")[2])).state is AlertState.OPEN
+    told = select(Notice.id).where(
+        Notice.webhook == notice.webhook, Notice.subject == notice.subject, col(Notice.joined_at).is_not(None)
+    )
+    return tx.exec(told).first() is not None
+
+
+def _due(tx: Session, workspace: Workspace, ripe: Sequence[Notice]) -> list[tuple[WebhookSettings, list[Notice]]]:
+    """What is to be told now, a message each."""
+    webhooks = {one.key: one for one in workspace.settings.notifications.webhooks}
+    waiting: dict[str, list[Notice]] = {}
+    for notice in ripe:
         waiting.setdefault(notice.webhook, []).append(notice)
     due = []
     for key, notices in waiting.items():

@@ -100,8 +100,10 @@ class Recorder:
         self._count_at = 0.0
         self._guard = threading.Lock()
         self._tally = Tally(workspace.folder / "tally" / worker.replace("/", "-"))
-        for source, rows in self._tally.unsettled().items():
-            self._count(source, KILLED, rows)
+        settled = recording.settled(workspace, self._tally.id)
+        for source, rows in self._tally.counts.items():
+            if rows > settled[source]:
+                self._count(source, KILLED, rows - settled[source])
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="recorder")
@@ -201,7 +203,7 @@ class Recorder:
             self._count_all(answered, DISK_LOW)
             return
         try:
-            new = recording.record_rows(self._workspace, batch)
+            new = recording.record_rows(self._workspace, batch, tally=self._tally.id)
         except (BusyError, DiskError, OperationalError):
             raise
         except Exception as error:  # one batch that cannot be written must not end recording: it is counted
@@ -210,16 +212,11 @@ class Recorder:
             return
         for source, count in new.items():
             self._metrics.recorded(source, count)
-            self._settle(source, count)
         self._count_all(answered - new, KNOWN_ID)
 
     def _count_all(self, rows: Counter[Source], reason: str) -> None:
         for source, count in rows.items():
             self._count(source, reason, count)
-
-    def _settle(self, source: Source, rows: int) -> None:
-        with self._guard:
-            self._tally.settled(source, rows)
 
     def _count(self, source: Source, reason: str, rows: int) -> None:
         self._metrics.unrecorded(source, reason.partition(":")[0], rows)
@@ -231,12 +228,13 @@ class Recorder:
             with self._guard:
                 (source, reason), count = self._lost.popitem()
             try:
-                recording.record_unrecorded(self._workspace, source[0], worker=self._worker, count=count, reason=reason)
+                recording.record_unrecorded(
+                    self._workspace, source, worker=self._worker, count=count, reason=reason, tally=self._tally.id
+                )
             except BaseException:
                 with self._guard:
                     self._lost[source, reason] += count
                 raise
-            self._settle(source, count)
 
     def _write_errors(self) -> None:
         while self._errors:

@@ -57,6 +57,9 @@ class WebhookSettings(Section):
     resolved: bool | None = None
     """Tell of an alert's end, too. When not given, PagerDuty and Alertmanager hear of it, and others do not."""
 
+    after: Duration | None = None
+    """Whom to call next: it is told only of alerts that have been of its severities for so long, and that nobody has
+    acknowledged or silenced by then. At once when not given."""
     group_wait: Duration = GROUP_WAIT
     """After a message, what comes within this time is told together, in the next one. A page waits for no message that
     told of no page. PagerDuty hears of each alert by itself, at once."""

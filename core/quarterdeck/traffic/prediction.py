@@ -98,6 +98,22 @@ class Unanswered(TrafficEntity, table=True):
     count: int
 
 
+class Settled(TrafficEntity, table=True):
+    """Predictions that a gateway worker counted before it answered and that are written down since, or given up.
+
+    What a worker has counted beyond them went along with it when it was killed.
+    """
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    tally: str = Field(primary_key=True)
+    """The worker's count: see `serving.tally`."""
+    deployment: str = Field(primary_key=True)
+    version: int = Field(primary_key=True)
+    variant: str = Field(primary_key=True)
+    rows: int
+
+
 class Unrecorded(TrafficEntity, table=True):
     """Predictions that were answered but could not be recorded: counted, never silently dropped."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from sqlmodel import Session
 
-from quarterdeck.database import timestamp
+from quarterdeck.database import rows_as_dicts, timestamp
 from quarterdeck.settings.objectives import LATENCY_CLASSES_US
 from quarterdeck.traffic.prediction import SLOWEST_US, minute_of
 from quarterdeck.traffic.repetitions import Batch, Repetitions, Row, Source, source_of
@@ -96,21 +96,45 @@ def rows_of(
     ]
 
 
-def record_rows(workspace: Workspace, rows: Iterable[Row]) -> Counter[Source]:
+def record_rows(workspace: Workspace, rows: Iterable[Row], *, tally: str | None = None) -> Counter[Source]:
     """As `record`, of what `rows_of` made; how many were new, by what answered.
+
+    They are `settled` for the `tally` in which a gateway worker counted them.
 
     Raises:
         BusyError: the lock of traffic.db was not free in time.
     """
     batch = _by_deployment(rows)
-    return _insert_new(workspace, "record", batch) if batch else Counter()
+    return _insert_new(workspace, "record", batch, tally) if batch else Counter()
 
 
-def record_unrecorded(workspace: Workspace, deployment: str, *, worker: str, count: int, reason: str) -> None:
-    """Write down that `count` predictions were answered but could not be recorded."""
+def record_unrecorded(
+    workspace: Workspace, source: Source, *, worker: str, count: int, reason: str, tally: str | None = None
+) -> None:
+    """Write down that `count` predictions were answered but could not be recorded; they are `settled` by that."""
     sql = "INSERT INTO unrecorded (at, deployment, worker, count, reason)"
     with workspace.traffic.write("record_unrecorded") as tx:
-        insert(tx, sql, [(timestamp(workspace.now()), deployment, worker, count, reason)])
+        insert(tx, sql, [(timestamp(workspace.now()), source[0], worker, count, reason)])
+        _settle(tx, tally, Counter({source: count}))
+
+
+def settled(workspace: Workspace, tally: str) -> Counter[Source]:
+    """How many predictions that a tally has counted are written down, as recorded or as unrecorded."""
+    sql = "SELECT deployment, version, variant, rows FROM settled WHERE tally = :tally"
+    with workspace.traffic.read() as tx:
+        rows = rows_as_dicts(tx.connection(), sql, tally=tally)
+    return Counter({(row["deployment"], row["version"], row["variant"]): row["rows"] for row in rows})
+
+
+def _settle(tx: Session, tally: str | None, counts: Counter[Source]) -> None:
+    """Count them in the transaction that writes them: a kill comes before both or behind both."""
+    sql = """
+        INSERT INTO settled (tally, deployment, version, variant, rows) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT DO UPDATE SET rows = rows + excluded.rows
+    """
+    if tally is not None:
+        for source, rows in counts.items():
+            tx.connection().exec_driver_sql(sql, (tally, *source, rows))
 
 
 def record_unanswered(workspace: Workspace, deployment: str, revision: int, *, reason: str, count: int) -> None:
@@ -153,7 +177,7 @@ def add_predictions(workspace: Workspace, deployment: str, predictions: Sequence
     return Ingested(accepted=accepted, duplicates=len(predictions) - accepted)
 
 
-def _insert_new(workspace: Workspace, verb: str, batch: Batch) -> Counter[Source]:
+def _insert_new(workspace: Workspace, verb: str, batch: Batch, tally: str | None = None) -> Counter[Source]:
     """Insert what is not known by its id, here or in a segment; how many that were, by what answered."""
     repetitions = Repetitions(workspace)
     while True:
@@ -164,6 +188,7 @@ def _insert_new(workspace: Workspace, verb: str, batch: Batch) -> Counter[Source
                 for deployment, rows in batch.items():
                     for source, some in groupby(repetitions.without(deployment, rows), source_of):
                         new[source] += insert(tx, _INSERT_PREDICTION, list(some))
+                _settle(tx, tally, new)
                 return new
         # Files are read without the lock; that none came meanwhile is looked up again under it.
         repetitions.read(unread)

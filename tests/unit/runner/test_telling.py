@@ -15,7 +15,8 @@ from sqlmodel import col, select
 from quarterdeck import migrations
 from quarterdeck.database import Database
 from quarterdeck.errors import QuarterdeckError
-from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity
+from quarterdeck.monitoring.acknowledgement import acknowledge
+from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Judgement, Severity
 from quarterdeck.monitoring.notice import Notice, notices_of
 from quarterdeck.monitoring.silence import silence
 from quarterdeck.runner import control, queue, worker
@@ -252,6 +253,36 @@ def test_what_is_silenced_while_it_waits_is_left_to_the_end_of_the_silence(works
     pass_time(deck, seconds=30)
     assert send(deck) == [], "a message that says nothing is not sent"
     assert jobs(deck, JobState.QUEUED) == []
+
+
+def test_who_is_called_next_hears_of_what_nobody_has_taken_on(workspace: Workspace) -> None:
+    deck = telling(workspace, {"url": "http://next", "after": "15m", "resolved": True})
+    happen(deck, 1, 2, 3, 4)
+    assert send(deck) == []
+    acknowledge(deck, 2, Judgement.REAL)
+    silence(deck, 3, timedelta(hours=1), reason="known")
+    happen(deck, 4, what="alert.resolved")
+    pass_time(deck, minutes=14)
+    assert send(deck) == []
+    pass_time(deck, minutes=1)
+    assert send(deck) == ["1"]
+    # Only who heard of the beginning hears of the end.
+    happen(deck, 1, 2, what="alert.resolved")
+    pass_time(deck, minutes=1)
+    assert send(deck) == ["1"]
+    assert read_webhooks(deck)[0].waiting == 0
+
+
+def test_a_warning_that_becomes_a_page_is_waited_for_anew_by_whoever_hears_of_pages(workspace: Workspace) -> None:
+    deck = telling(workspace, {"url": "http://next", "after": "15m", "severities": ["page"]})
+    happen(deck, 1, severity="warning")
+    pass_time(deck, minutes=20)
+    assert send(deck) == []
+    happen(deck, 1, what="alert.escalated")
+    pass_time(deck, minutes=14)
+    assert send(deck) == []
+    pass_time(deck, minutes=1)
+    assert send(deck) == ["1"]
 
 
 def test_each_webhook_has_its_own_pace(workspace: Workspace) -> None:

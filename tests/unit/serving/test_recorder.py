@@ -11,9 +11,11 @@ import pytest
 
 from quarterdeck.serving.metrics import Metrics
 from quarterdeck.serving.protocol import ParsedRequest
-from quarterdeck.serving.recorder import Recorder, Served
+from quarterdeck.serving.recorder import KILLED, Recorder, Served
 from quarterdeck.serving.runtime import Answer
+from quarterdeck.serving.tally import Tally
 from quarterdeck.settings import Settings
+from quarterdeck.traffic.recording import record_rows
 from quarterdeck.workspace import Workspace
 from tests.waiting import wait_for
 
@@ -134,6 +136,26 @@ def test_every_answer_is_counted_recorded_or_not_and_waits_for_the_lock(workspac
         ("e", 900, 1),
     ]
     assert [row[2:] for row in rows_of(workspace, "unanswered")] == [(1, "failed", 1)]
+
+
+def test_what_went_along_with_a_worker_is_counted_once_however_often_workers_end(workspace: Workspace) -> None:
+    for _ in range(3):
+        recorder = Recorder(workspace, Metrics(workspace.folder / "metrics", 0), limit=100, worker="gateway/0")
+        recorder.announce(served("lost", rows=2))  # Its answer left, and the worker was killed then.
+        recorder.close()
+    assert [row[2:] for row in rows_of(workspace, "unrecorded")] == [("d", "gateway/0", 2, KILLED)] * 2
+
+
+def test_what_a_killed_worker_has_just_written_is_not_taken_for_lost(workspace: Workspace) -> None:
+    metrics = Metrics(workspace.folder / "metrics", 0)
+    recorder = Recorder(workspace, metrics, limit=100, worker="gateway/0")
+    recorder.announce(served("one", rows=3))
+    recorder.close()
+    tally = Tally(workspace.folder / "tally" / "gateway-0")
+    record_rows(workspace, served("one", rows=3).rows(), tally=tally.id)  # The kill follows the commit at once.
+    tally.close()
+    Recorder(workspace, metrics, limit=100, worker="gateway/0").close()
+    assert rows_of(workspace, "unrecorded") == []
 
 
 def test_the_counts_of_several_workers_add_up(workspace: Workspace) -> None:

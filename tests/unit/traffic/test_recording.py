@@ -156,7 +156,7 @@ def test_traffic_counts_requests_versions_quantiles_and_what_was_lost(workspace:
     now = workspace.now()
     rows = [prediction(i, received_at=now, version=1 + i % 2) for i in range(100)]
     record(workspace, [*rows, prediction(500, received_at=now, probe=True)])
-    record_unrecorded(workspace, "payments", worker="gateway/0", count=7, reason="queue full")
+    record_unrecorded(workspace, ("payments", 1, "champion"), worker="gateway/0", count=7, reason="queue full")
     row = traffic(workspace, "payments", now - timedelta(seconds=10))
     assert (row.requests, row.versions, row.unrecorded) == (100, {1: 50, 2: 50}, 7)
     assert row.per_second == pytest.approx(10, rel=0.01)

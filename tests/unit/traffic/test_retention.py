@@ -31,7 +31,7 @@ def test_what_came_longer_ago_than_keep_goes_from_files_and_tables(workspace: Wo
         record(workspace, [prediction(10 * day + i, workspace.now()) for i in range(3)])
         add_labels(workspace, "payments", [{"reference": f"p{10 * day}", "value": 1}])
         record_unanswered(workspace, "payments", 1, reason="failed", count=1)
-        record_unrecorded(workspace, "payments", worker="gateway/0", count=1, reason="queue full")
+        record_unrecorded(workspace, ("payments", 1, "champion"), worker="gateway/0", count=1, reason="queue full")
     compact(workspace)
     done = retain(with_settings(workspace, traffic={"keep": "3d"}))
     assert (done.expired.predictions, done.expired.labels, bool(done.crowded_out)) == (21, 7, False)
