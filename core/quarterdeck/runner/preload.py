@@ -5,11 +5,14 @@ It only imports. A thread that is started here would be missing in every job.
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import numpy
 import pandas
+import pyarrow.dataset
 import pyarrow.parquet
+import river.drift
 import scipy.stats
 import sklearn.compose
 import sklearn.ensemble
@@ -33,7 +36,7 @@ import quarterdeck.runner.worker
 from quarterdeck.pipelines.provenance import environment
 from quarterdeck.processes import adopt_orphans
 
-__all__ = ["numpy", "pandas", "pyarrow", "quarterdeck", "scipy", "sklearn", "skops"]
+__all__ = ["numpy", "pandas", "pyarrow", "quarterdeck", "river", "scipy", "sklearn", "skops"]
 
 # The first transaction of a process would do this, at 15 ms for each job.
 configure_mappers()
@@ -42,6 +45,10 @@ environment()
 
 # What a job leaves behind whose own process was killed falls to the fork server, which the runner looks through.
 adopt_orphans()
+
+# A job that collects garbage would look through all of it, and get a copy of each page that it looks at.
+gc.collect()
+gc.freeze()
 
 if threading.active_count() != 1:
     names = ", ".join(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())

@@ -62,6 +62,14 @@ def separation(reference: Sequence[Column], current: Sequence[Column], *, seed: 
     Raises:
         ValueError: a side has fewer than two rows, or there is no column.
     """
+    from sklearn import config_context
+
+    # What goes in is finite and of the right kind, and to make sure of that again for each tree costs as much as it.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        return _separation(reference, current, seed)
+
+
+def _separation(reference: Sequence[Column], current: Sequence[Column], seed: int) -> Separation:
     from sklearn.ensemble import ExtraTreesClassifier
     from sklearn.metrics import roc_auc_score
 
@@ -97,9 +105,10 @@ def reconstruction(reference: Sequence[Column], current: Sequence[Column], *, se
     mean, spread = before.mean(axis=0), np.where(spread > 0, spread, 1.0)
     known, usual = np.array_split(((before - mean) / spread).clip(-FURTHEST, FURTHEST), 2)
     now = ((after - mean) / spread).clip(-FURTHEST, FURTHEST)
-    _, strengths, directions = np.linalg.svd(known - known.mean(axis=0), full_matrices=False)
-    explained = np.cumsum(strengths**2) / max(float((strengths**2).sum()), np.finfo(np.float64).tiny)
-    plane = directions[: int(np.searchsorted(explained, EXPLAINED)) + 1]
+    centre = known - known.mean(axis=0)
+    variances, directions = np.linalg.eigh(centre.T @ centre)
+    explained = np.cumsum(variances[::-1]) / max(float(variances.sum()), np.finfo(np.float64).tiny)
+    plane = directions.T[::-1][: int(np.searchsorted(explained, EXPLAINED)) + 1]
 
     def distances(rows: Floats) -> Floats:
         centred = rows - known.mean(axis=0)
