@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -37,8 +38,12 @@ def recorded(workspace: Workspace) -> int:
     return total(workspace, "SELECT count(*) FROM prediction WHERE NOT probe")
 
 
-def probes(workspace: Workspace) -> int:
-    return total(workspace, "SELECT count(*) FROM prediction WHERE probe")
+def recorded_are(workspace: Workspace, count: int) -> bool:
+    return recorded(workspace) == count
+
+
+def probes_are(workspace: Workspace, count: int) -> bool:
+    return total(workspace, "SELECT count(*) FROM prediction WHERE probe") == count
 
 
 def lost(workspace: Workspace) -> int:
@@ -50,8 +55,8 @@ def test_each_prediction_that_went_with_a_killed_worker_is_counted(real: Workspa
         with running_gateway(real.root) as gateway:
             for _ in range(20):
                 assert gateway.infer("fraud", infer_body(3)).status_code == 200
-            wait_for(lambda before=(round - 1) * 60: recorded(real) == before + 60, what="the recording")
-            wait_for(lambda: probes(real) == round, what="the recording of the probe")
+            wait_for(partial(recorded_are, real, 60 * round), what="the recording")
+            wait_for(partial(probes_are, real, round), what="the recording of the probe")
             with real.traffic.lock.held("someone else"):
                 for _ in range(20):
                     assert gateway.infer("fraud", infer_body(3)).status_code == 200

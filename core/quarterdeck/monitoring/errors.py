@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quarterdeck.database import timestamp
 from quarterdeck.monitoring.costs import CostTable, Excess
-from quarterdeck.monitoring.inputs import as_column, watched_features, window_columns
+from quarterdeck.monitoring.cutting import Cuts
+from quarterdeck.monitoring.inputs import window_columns
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.registry.holdout import Holdout
-from quarterdeck.registry.signature import Feature, Signature
+from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.truth import truth_and_score
 from quarterdeck.registry.version import ModelVersion, Task
 from quarterdeck.statistics.change import find_rise
 from quarterdeck.statistics.distance import Floats
-from quarterdeck.statistics.drift import Column
 from quarterdeck.statistics.slices import Loss, SliceLoss, culprit, log_losses, slice_losses
 from quarterdeck.traffic.window import WindowRows
 from quarterdeck.values import plain
-
-MOST_LEVELS = 20
-"""Of one column: those with the most rows in the holdout."""
-QUARTERS = (0.25, 0.5, 0.75)
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """How one column cuts rows: by its levels, or by the quarters of the holdout."""
-
-    name: str
-    levels: tuple[str, ...]
-    edges: tuple[float, ...]
-
-    def members(self, column: Column) -> dict[str, NDArray[np.bool_]]:
-        """The rows of each slice, by its name."""
-        if column.kind == "categorical":
-            values = column.values
-            return {
-                f"{self.name}={level}": np.array([value == level for value in values], dtype=bool)
-                for level in self.levels
-            }
-        numbers = np.asarray(column.values, dtype=np.float64)
-        ends = [-np.inf, *self.edges, np.inf]
-        return {self._between(low, high): (numbers >= low) & (numbers < high) for low, high in pairwise(ends)}
-
-    def _between(self, low: float, high: float) -> str:
-        if low == -np.inf:
-            return f"{self.name}<{high:g}"
-        return f"{self.name}>={low:g}" if high == np.inf else f"{low:g}<={self.name}<{high:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +46,7 @@ class Errors:
 class ErrorReference:
     """The errors of a version on its holdout, cut into slices: prepared once for many windows."""
 
-    def __init__(self, monitor: Monitor, version: ModelVersion, holdout: Holdout, omitted: Sequence[str]) -> None:
-        """Raises SettingsError: a slice is no feature of the version, or is not recorded."""
+    def __init__(self, monitor: Monitor, version: ModelVersion, holdout: Holdout, cuts: Cuts) -> None:
         self._signature = Signature.from_dict(version.signature)
         self._number = version.task is Task.REGRESSION
         self._squared = monitor.settings.metric != "mae"
@@ -98,12 +64,7 @@ class ErrorReference:
         """What wrong answers cost; None where nobody said so."""
         self.costs_before = np.empty(0) if self.costs is None else self.costs.of(truth, answered)
         """Of each row of the holdout."""
-        named = watched_features(version, monitor.settings.slices, omitted, "slices") if monitor.settings.slices else []
-        columns = [as_column(feature, holdout.inputs[feature.name].tolist()) for feature in named]
-        self._cuts = [cut_of(feature, column) for feature, column in zip(named, columns, strict=True)]
-        self._members: dict[str, NDArray[np.bool_]] = {}
-        for cut, column in zip(self._cuts, columns, strict=True):
-            self._members |= cut.members(column)
+        self._cuts = cuts
 
     def judge(self, window: WindowRows, length: timedelta, stream: WindowRows) -> Errors | None:
         """Judge the labelled rows of a window so long, and those of `stream`: it and what came before, by event time.
@@ -114,11 +75,8 @@ class ErrorReference:
         losses = self._of_rows(rows)
         if not losses.size:
             return None
-        columns = window_columns(self._signature, rows.inputs)
-        members: dict[str, NDArray[np.bool_]] = {}
-        for cut in self._cuts:
-            members |= cut.members(columns[cut.name])
-        found = slice_losses(self._losses, losses, self._members, members)
+        members = self._cuts.of(window_columns(self._signature, rows.inputs))
+        found = slice_losses(self._losses, losses, self._cuts.before, members)
         followed = self._judged(stream)
         rise = find_rise(self._losses, self._of_rows(followed))
         change = None
@@ -170,14 +128,3 @@ class ErrorReference:
         if shares is not None:
             return log_losses(truth.astype(np.int64), shares)
         return np.asarray(truth != answered, dtype=np.float64)
-
-
-def cut_of(feature: Feature, column: Column) -> Cut:
-    if column.kind == "numeric":
-        numbers = np.asarray(column.values, dtype=np.float64)
-        known = numbers[np.isfinite(numbers)]
-        edges = np.unique(np.quantile(known, QUARTERS)).tolist() if known.size else []
-        return Cut(feature.name, (), tuple(edges))
-    values, counts = np.unique([value for value in column.values if value is not None], return_counts=True)
-    common = values[np.argsort(-counts, kind="stable")][:MOST_LEVELS]
-    return Cut(feature.name, tuple(sorted(str(value) for value in common)), ())

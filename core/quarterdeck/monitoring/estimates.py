@@ -1,4 +1,4 @@
-"""Quality of a window without labels, and how its answers moved: both against the version's holdout."""
+"""What the holdout of a version says of a window before its labels come: its quality, and whether its answers moved."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quarterdeck.monitoring.answers import AnswerReference
+from quarterdeck.monitoring.cutting import Cuts
 from quarterdeck.monitoring.errors import ErrorReference
+from quarterdeck.monitoring.expected import ExpectedErrors
 from quarterdeck.monitoring.fairness import FairnessWatch
 from quarterdeck.monitoring.inputs import as_column, window_columns
 from quarterdeck.monitoring.monitor import Monitor
-from quarterdeck.monitoring.quality import loss_of
+from quarterdeck.monitoring.quality import loss_of, of_errors
 from quarterdeck.registry.holdout import Holdout, load_holdout
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.truth import default_metric
 from quarterdeck.registry.version import ModelVersion, Task
 from quarterdeck.statistics import estimation, loss
-from quarterdeck.statistics.drift import Column, prepare, score_columns
 from quarterdeck.statistics.quality import METRICS
 from quarterdeck.traffic.window import WindowRows
 from quarterdeck.values import plain
@@ -28,7 +30,6 @@ from quarterdeck.workspace import Workspace
 
 LEARNT_ROWS = 20_000
 """Of the holdout, at most: more rows no longer narrow the band."""
-ANSWER = "prediction"
 
 
 class Expectation:
@@ -44,7 +45,9 @@ class Expectation:
         """Of the holdout, that it has learnt from."""
         self._calibration: estimation.Calibration | None = None
         self._losses: loss.LossModel | None = None
-        self._answers: list[Column] = []
+        self._slices: ExpectedErrors | None = None
+        self.answers: AnswerReference | None = None
+        """What it answered; None without a holdout."""
         # A value that is not recorded cannot be learnt from.
         omitted = workspace.settings.deployment(monitor.settings.deployment).omit
         self._kept = [feature for feature in self.signature.features if feature.name not in omitted]
@@ -53,33 +56,39 @@ class Expectation:
         self.fairness: FairnessWatch | None = None
         """Where the settings bound how differently groups are treated."""
         if holdout is not None:
+            self.rows = min(len(holdout.truth), LEARNT_ROWS)
             known = holdout.sampled(LEARNT_ROWS, np.random.default_rng(0))
-            self._learn(known)
-            self.errors = ErrorReference(monitor, version, known, omitted)
+            cuts = Cuts(version, known, monitor.settings.slices, omitted, "slices")
+            model = self._learn(known)
+            if cuts and model is not None:
+                self._slices = ExpectedErrors(monitor, self.signature, known, cuts, model, self._kept)
+            self.answers = AnswerReference(version, known.predictions, cuts)
+            self.errors = ErrorReference(monitor, version, known, cuts)
             if monitor.settings.fairness is not None:
                 self.fairness = FairnessWatch(monitor, version, known, monitor.settings.fairness, omitted)
 
-    def _learn(self, holdout: Holdout) -> None:
-        self.rows = len(holdout.truth)
+    def _learn(self, holdout: Holdout) -> estimation.Calibration | loss.LossModel | None:
+        """What tells of a window without labels; None where nothing does."""
         values, shares = holdout.predictions.values, holdout.predictions.probabilities
-        self._answers = self._as_columns(values.tolist(), None if shares is None else shares.tolist())
         if self.version.task is Task.REGRESSION:
             if self.metric in loss.ESTIMATED:
                 inputs = [as_column(one, holdout.inputs[one.name].tolist()).values for one in self._kept]
                 self._losses = loss.LossModel(self.metric, inputs, holdout.truth, values.astype(np.float64))
-            return
+            return self._losses
         by_label = METRICS[self.metric].needs == "label"
         known = holdout.truth >= 0
         if shares is None or not known.any() or self.metric not in estimation.ESTIMATED:
-            return
+            return None
         if by_label or shares.shape[1] == 2:
             self._calibration = estimation.Calibration(holdout.truth[known], shares[known])
+        return self._calibration
 
     def quality(self, monitor: Monitor, rows: WindowRows, length: timedelta) -> dict[str, Any] | None:
         """Estimated quality of a window so long; None where nothing can be estimated.
 
         As `monitoring.quality.judge_quality` for the realised one, with the band in place of the interval, and how it
-        was made: `cbpe` or `dle`. *Inconclusive* with fewer rows than the monitor's minimum.
+        was made: `cbpe` or `dle`. *Inconclusive* with fewer rows than the monitor's minimum. The slices are those of
+        `ExpectedErrors`.
         """
         found = self._estimate(rows)
         baseline = self.version.metrics.get(self.metric)
@@ -90,16 +99,19 @@ class Expectation:
         worse = loss_of(baseline, found.value, greater_is_better=greater)
         outside = found.high < baseline if greater else found.low > baseline
         verdict = "worse" if worse >= settings.tolerance and outside else "quiet"
-        return {
+        row = {
             "metric": self.metric,
             "how": "cbpe" if self._losses is None else "dle",
             "baseline": baseline,
             **asdict(found),
             "loss": worse,
             "severity": worse,
-            "cost": self._cost(rows, length),
             "verdict": verdict if rows.n >= settings.minimum_rows else "inconclusive",
         }
+        errors = None if self._slices is None else self._slices.judge(rows)
+        if errors is not None:
+            row = {**row, **errors.as_row(), **of_errors(settings, row, errors)}
+        return {**row, "cost": self._cost(rows, length)}
 
     def _estimate(self, rows: WindowRows) -> estimation.Estimate | None:
         if self._losses is not None:
@@ -133,42 +145,3 @@ class Expectation:
         predicted = [position.get(plain(label), -1) for _, label in given]
         shares = np.array([shares for shares, _ in given], dtype=np.float64)
         return shares, predicted
-
-    def answers(self, monitor: Monitor, rows: WindowRows) -> list[dict[str, Any]]:
-        """How far the answers of a window moved from those to the holdout: a `ColumnScore`'s fields for each of them.
-
-        Numbers are one column, `prediction`; of classes there is that of the labels, and where probabilities are given
-        one for each class (of two only the second). A severity is the effect. Empty without a holdout.
-        """
-        if not self._answers:
-            return []
-        settings = monitor.settings
-        given = rows.probabilities if all(rows.probabilities) else None
-        columns = {column.name: column for column in self._as_columns(rows.predictions, given)}
-        before = [column for column in self._answers if column.name in columns]
-        scores = score_columns(
-            prepare(before),
-            prepare([columns[column.name] for column in before]),
-            threshold=settings.threshold,
-            q=settings.significance,
-            minimum_rows=settings.minimum_rows,
-        )
-        return [{**asdict(score), "slice": None, "severity": score.effect} for score in scores]
-
-    def _as_columns(self, values: Any, shares: Any) -> list[Column]:
-        if self.version.task is Task.REGRESSION:
-            return [Column(ANSWER, "numeric", np.array(values, dtype=np.float64))]
-        labels = np.empty(len(values), dtype=object)
-        labels[:] = [str(plain(value)) for value in values]
-        columns = [Column(ANSWER, "categorical", labels)]
-        if shares is None or not len(shares):
-            return columns
-        table = np.array(shares, dtype=np.float64)
-        classes = self.signature.classes or ()
-        if table.shape[1] != len(classes):
-            return columns
-        first = 1 if len(classes) == 2 else 0
-        return columns + [
-            Column(f"probability of {classes[number]}", "numeric", table[:, number])
-            for number in range(first, len(classes))
-        ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from quarterdeck.monitoring.errors import Cut, cut_of
-from quarterdeck.monitoring.inputs import as_column, watched_features, window_columns
+from quarterdeck.monitoring.cutting import Cuts
+from quarterdeck.monitoring.inputs import window_columns
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.registry.holdout import Holdout
 from quarterdeck.registry.signature import Signature
@@ -27,13 +28,17 @@ class FairnessWatch:
     """The groups of a version's rows, cut once by the holdout for many windows."""
 
     def __init__(
-        self, monitor: Monitor, version: ModelVersion, holdout: Holdout, settings: FairnessSettings, omitted: Any
+        self,
+        monitor: Monitor,
+        version: ModelVersion,
+        holdout: Holdout,
+        settings: FairnessSettings,
+        omitted: Sequence[str],
     ) -> None:
         """Raises SettingsError: a column is no feature of the version, or is not recorded."""
         self._settings, self._monitor = settings, monitor.settings
         self._signature = Signature.from_dict(version.signature)
-        named = watched_features(version, settings.columns, omitted, "fairness.columns")
-        self._cuts: list[Cut] = [cut_of(one, as_column(one, holdout.inputs[one.name].tolist())) for one in named]
+        self._cuts = Cuts(version, holdout, settings.columns, omitted, "fairness.columns")
         self.needs_labels = settings.measure != WITHOUT_LABELS
 
     def judge(self, rows: WindowRows) -> list[dict[str, Any]]:
@@ -48,16 +53,15 @@ class FairnessWatch:
             rows = rows.only([label is not None for label in rows.labels])
         selected = np.array([plain(answer) == positive for answer in rows.predictions], dtype=bool)
         truth = np.array([plain(label) == positive for label in rows.labels], dtype=bool) if self.needs_labels else None
-        columns = window_columns(self._signature, rows.inputs)
         found = []
-        for cut in self._cuts:
-            apart = disparity(self._settings.measure, selected, cut.members(columns[cut.name]), truth)
+        for name, members in self._cuts.by_feature(window_columns(self._signature, rows.inputs)):
+            apart = disparity(self._settings.measure, selected, members, truth)
             beyond = apart is not None and apart.difference >= self._settings.bound
             certain = apart is not None and apart.p_value < self._monitor.significance
             grave = apart is not None and apart.difference >= GRAVE * self._settings.bound
             found.append(
                 {
-                    "column": cut.name,
+                    "column": name,
                     "measure": self._settings.measure,
                     "bound": self._settings.bound,
                     **({} if apart is None else asdict(apart)),

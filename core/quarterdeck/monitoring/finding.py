@@ -110,11 +110,7 @@ def summarise(findings: list[Finding], result: Result) -> str:
     if worst.kind is AlertKind.TRAFFIC:
         return "; ".join(_of_traffic(finding.row, result) for finding in findings)
     if worst.kind is AlertKind.ESTIMATE:
-        return (
-            f"{row['metric']} of version {result.version} is estimated at {row['value']:.3f} "
-            f"({row['low']:.3f} to {row['high']:.3f}), {row['baseline']:.3f} on its holdout; "
-            f"{result.n_current:,} rows, labels not needed"
-        )
+        return _of_estimate(row, result)
     others = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
     if worst.kind is AlertKind.MISSING:
         return (
@@ -122,11 +118,13 @@ def summarise(findings: list[Finding], result: Result) -> str:
         )
     if worst.kind is AlertKind.UNSEEN:
         return f"{worst.column}{others}: {row['unseen']:.1%} of values that training never saw{_named(row)}"
+    rows = f"{result.n_current:,} rows"
     unit = {"wasserstein_normed": " sigma", "share_moved": " of values moved"}.get(row["measure"], " Jensen-Shannon")
     place = f" in {worst.slice}" if worst.slice else ""
     if worst.kind is AlertKind.PREDICTIONS:
-        place = f" in the answers of version {result.version}"
-    return f"{worst.column}{others} moved{place}: {row['effect']:.2g}{unit}, {result.n_current:,} rows"
+        place = f" in the answers of version {result.version}{place}"
+        rows = f"{row['n_slice']:,} of {rows}" if "n_slice" in row else rows
+    return f"{worst.column}{others} moved{place}: {row['effect']:.2g}{unit}, {rows}"
 
 
 def _of_columns_together(row: dict[str, Any], result: Result) -> str:
@@ -164,6 +162,21 @@ def _long(seconds: float) -> str:
 def _named(row: dict[str, Any]) -> str:
     new = (row.get("figures") or {}).get("new")
     return f" ({', '.join(new)})" if new else ""
+
+
+def _of_estimate(row: dict[str, Any], result: Result) -> str:
+    rows = f"{result.n_current:,} rows, labels not needed"
+    if row.get("about") == "slice":
+        part = next(one for one in row["slices"] if one["slice"] == row["slice"])
+        return (
+            f"{LOSSES[row['measure']]} of version {result.version} in {part['slice']} is estimated at "
+            f"{part['after']:.3g}, {part['before']:.3g} on its holdout; {part['n_current']:,} of {rows}"
+        )
+    place = f", most of it in {row['slice']}" if row.get("slice") else ""
+    return (
+        f"{row['metric']} of version {result.version} is estimated at {row['value']:.3f} "
+        f"({row['low']:.3f} to {row['high']:.3f}), {row['baseline']:.3f} on its holdout{place}; {rows}"
+    )
 
 
 def _of_quality(row: dict[str, Any], result: Result) -> str:

@@ -72,10 +72,10 @@ class Judge:
         if expectation is None:
             return []
         estimate = expectation.quality(self.monitor, rows, window.end - window.start)
-        answers = expectation.answers(self.monitor, rows)
-        for row in answers:
+        answers = [] if expectation.answers is None else expectation.answers.judge(self.monitor, rows)
+        if estimate is not None:
             # What an estimate knows of the consequence is worth more than the distance.
-            row["severity"] = row["effect"] if estimate is None else max(estimate["loss"], 0.0)
+            answers = [{**row, "severity": max(estimate["severity"], 0.0)} for row in answers]
         found, n = [], expectation.rows
         if estimate is not None:
             verdict = _OF_METRIC[estimate["verdict"]]

@@ -29,7 +29,7 @@ def judge_quality(
     bootstrap), loss (relative, positive is worse), coverage (labelled share), and the verdict: *inconclusive* with
     fewer labelled rows than the monitor's minimum, no baseline, or an undefined metric; otherwise *worse* when the
     loss reaches the monitor's tolerance and the baseline lies outside the interval; otherwise *quiet*. With `errors`
-    also their `as_row`, and what `_of_errors` makes of it.
+    also their `as_row`, and what `of_errors` makes of it.
     """
     settings = monitor.settings
     signature = Signature.from_dict(version.signature)
@@ -59,7 +59,7 @@ def judge_quality(
     }
     if errors is None:
         return row
-    return _with_money(settings, {**row, **errors.as_row(), **_of_errors(settings, row, errors)}, errors.cost)
+    return _with_money(settings, {**row, **errors.as_row(), **of_errors(settings, row, errors)}, errors.cost)
 
 
 def _with_money(settings: MonitorSettings, row: dict[str, Any], cost: Excess | None) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _with_money(settings: MonitorSettings, row: dict[str, Any], cost: Excess | N
     return {**row, "severity": max(weight, least)}
 
 
-def _of_errors(settings: MonitorSettings, row: dict[str, Any], errors: Errors) -> dict[str, Any]:
+def of_errors(settings: MonitorSettings, row: dict[str, Any], errors: Errors) -> dict[str, Any]:
     """What the verdict is `about`, and the `slice` that it names.
 
     A metric that is worse names the slice that stands for it. One that is not may hide a slice: that weighs as the

@@ -1,8 +1,8 @@
 """From what happened to messages: which webhook is told of what, together with what else, and when.
 
 Each webhook is told of each thing by one notice, and each notice is in one message, which is one job. The first message
-goes out at once; what comes within `group_wait` of it is told in the next one, and so is what `rate` holds back. A webhook with
-`after` is whom to call next: what somebody has taken on by then is not told there.
+goes out at once; what comes within `group_wait` of it is told in the next one, and so is what `rate` holds back. A
+webhook with `after` is whom to call next: what somebody has taken on by then is not told there.
 """
 
 from __future__ import annotations

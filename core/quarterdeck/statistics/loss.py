@@ -80,8 +80,7 @@ class LossModel:
         rows = len(predictions)
         if not rows:
             return Estimate(np.nan, np.nan, np.nan)
-        table = self._table(columns, np.asarray(predictions, dtype=np.float64))
-        expected = np.stack([self._of(model, table) for model in self._models] or [np.ones(rows)])
+        expected = self._expected(columns, predictions)
         rng = np.random.default_rng(seed)
         value = float(expected.mean()) * float(self._ratios.mean())
         mean = float(self._ratios.mean())
@@ -98,6 +97,14 @@ class LossModel:
         low, high = np.quantile(figures, [(1 - confidence) / 2, (1 + confidence) / 2])
         found = np.array([min(low, value), value, max(high, value)]) * self._unit
         return Estimate(*(found if self.metric == "mae" else np.sqrt(found)).tolist())
+
+    def expected(self, columns: list[NDArray[Any]], predictions: Floats) -> Floats:
+        """The losses of n rows, (folds, n), as each fold's model expects them; (1, n) where nothing was learnt."""
+        return self._expected(columns, predictions) * (float(self._ratios.mean()) * self._unit)
+
+    def _expected(self, columns: list[NDArray[Any]], predictions: Floats) -> Floats:
+        table = self._table(columns, np.asarray(predictions, dtype=np.float64))
+        return np.stack([self._of(model, table) for model in self._models] or [np.ones(len(table))])
 
     def _table(self, columns: list[NDArray[Any]], predictions: Floats) -> Floats:
         encoded = [

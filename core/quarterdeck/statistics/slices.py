@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,6 +61,11 @@ def log_losses(truth: NDArray[np.int64], shares: Floats) -> Floats:
     return np.asarray(-np.log(given.clip(LEAST_PROBABILITY, 1.0)))
 
 
+def expected_log_losses(likely: Floats, shares: Floats) -> Floats:
+    """The log loss (n,) to expect of rows with probabilities `shares` (n, classes), if the classes are so `likely`."""
+    return np.asarray(-(likely * np.log(shares.clip(LEAST_PROBABILITY, 1.0))).sum(axis=1))
+
+
 def slice_losses(
     before: Floats,
     after: Floats,
@@ -76,21 +81,46 @@ def slice_losses(
     rows times the growth of its mean, over the same sum for all rows (a shift of the mix between slices is no growth).
     """
     rng = np.random.default_rng(seed)
+
+    def test(old: Floats, new: Floats) -> float:
+        return _mean_grew(old[0], new[0], rng)
+
+    return _compared(before[None, :], after[None, :], slices_before, slices_after, test)
+
+
+def expected_slice_losses(
+    before: Floats,
+    after: Floats,
+    slices_before: Mapping[str, NDArray[np.bool_]],
+    slices_after: Mapping[str, NDArray[np.bool_]],
+) -> list[SliceLoss]:
+    """As `slice_losses`, of losses that are only expected: (d, n) and (d, m), one row for each way to expect them.
+
+    A slice's growth is held to its standard error: how it differs between the ways, and how the rows do.
+    """
+    return _compared(before, after, slices_before, slices_after, _expected_grew)
+
+
+def _compared(
+    before: Floats,
+    after: Floats,
+    slices_before: Mapping[str, NDArray[np.bool_]],
+    slices_after: Mapping[str, NDArray[np.bool_]],
+    test: Callable[[Floats, Floats], float],
+) -> list[SliceLoss]:
     found = []
     for name, chosen in slices_after.items():
-        old, new = before[slices_before[name]], after[chosen]
-        if min(old.size, new.size) >= LEAST_ROWS:
-            found.append((name, old, new, _mean_grew(old, new, rng)))
+        old, new = before[:, slices_before[name]], after[:, chosen]
+        if min(old.shape[1], new.shape[1]) >= LEAST_ROWS:
+            found.append((name, old, new, test(old, new)))
     q_values = benjamini_hochberg([p for *_, p in found])
     total = float(after.mean() - before.mean()) if before.size and after.size else 0.0
     rows = []
     for (name, old, new, p), q in zip(found, q_values, strict=True):
-        share = new.size / after.size
-        grown = float(new.mean() - old.mean()) * share
-        carries = grown / total if total > 0 else math.nan
-        rows.append(
-            SliceLoss(name, old.size, new.size, float(old.mean()), float(new.mean()), share, carries, p, float(q))
-        )
+        sizes, means = (old.shape[1], new.shape[1]), (float(old.mean()), float(new.mean()))
+        share = sizes[1] / after.shape[1]
+        carries = (means[1] - means[0]) * share / total if total > 0 else math.nan
+        rows.append(SliceLoss(name, *sizes, *means, share, carries, p, float(q)))
     return sorted(rows, key=lambda row: (row.after - row.before) * row.share, reverse=True)
 
 
@@ -103,6 +133,13 @@ def culprit(found: list[SliceLoss], *, level: float) -> SliceLoss | None:
     """
     grave = [one for one in found if one.p_value < level and one.carries >= max(HALF, 1.5 * one.share)]
     return max(grave, key=lambda one: one.carries - one.share, default=None)
+
+
+def _expected_grew(old: Floats, new: Floats) -> float:
+    gaps = new.mean(axis=1) - old.mean(axis=1)
+    scatter = old.mean(axis=0).var(ddof=1) / old.shape[1] + new.mean(axis=0).var(ddof=1) / new.shape[1]
+    error = math.sqrt(gaps.var(ddof=1) + scatter)
+    return 0.5 * math.erfc(float(gaps.mean()) / error / math.sqrt(2)) if error else float(gaps.mean() <= 0)
 
 
 def _mean_grew(old: Floats, new: Floats, rng: np.random.Generator) -> float:
