@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from quarterdeck.statistics.change import find_rise
-from quarterdeck.statistics.slices import culprit, log_losses, slice_losses
+from quarterdeck.statistics.slices import culprit, expected_slice_losses, log_losses, slice_losses
 
 LEVELS = ("app", "web", "pos", "phone")
 Floats = NDArray[np.float64]
@@ -113,3 +113,26 @@ def test_a_change_for_the_better_and_no_change_are_none() -> None:
 def test_references_without_spread_are_defined(reference: Floats) -> None:
     assert find_rise(reference, np.empty(0)) is None
     assert find_rise(reference, reference) is None
+
+
+def test_expected_losses_that_did_not_grow_are_rarely_found_though_what_expects_them_is_unsure() -> None:
+    rng, found = np.random.default_rng(5), 0
+    for _ in range(200):
+        (before, old), (after, new) = drawn(rng, 1_000), drawn(rng, 1_000)
+        levels = rng.normal(1.0, 0.1, (20, 1))  # As a calibration that was learnt from few rows: wrong for both alike.
+        rows = expected_slice_losses(levels * before, levels * after, parts(old), parts(new))
+        found += any(row.q_value < 0.05 for row in rows)
+    assert found <= 200 * 0.1
+
+
+def test_expected_losses_that_grew_in_one_slice_are_found_there_unless_the_ways_to_expect_them_disagree() -> None:
+    rng = np.random.default_rng(6)
+    (before, old), (after, new) = drawn(rng, 1_000), drawn(rng, 1_000)
+    after[new == "web"] *= 1.6
+    ways = np.ones((20, 1))
+    first = expected_slice_losses(ways * before, ways * after, parts(old), parts(new))[0]
+    assert first.slice == "web"
+    assert first.q_value < 0.001
+    unsure = np.where(new == "web", rng.normal(1.0, 0.5, (20, 1)), 1.0)
+    first = expected_slice_losses(ways * before, unsure * after, parts(old), parts(new))[0]
+    assert first.q_value > 0.05
