@@ -26,6 +26,7 @@ from quarterdeck.settings import Settings
 from quarterdeck.settings.monitoring import MonitorSettings
 from quarterdeck.settings.notifications import NotificationSettings
 from quarterdeck.traffic.labelling import add_labels
+from quarterdeck.traffic.prediction import CHAMPION
 from quarterdeck.traffic.recording import record
 from quarterdeck.workspace import Workspace
 
@@ -89,7 +90,15 @@ def serve(
     return number
 
 
-def send(workspace: Workspace, frame: pd.DataFrame, window: int, *, version: int = 1, scores: Any = None) -> list[str]:
+def send(
+    workspace: Workspace,
+    frame: pd.DataFrame,
+    window: int,
+    *,
+    version: int = 1,
+    scores: Any = None,
+    variant: str = CHAMPION,
+) -> list[str]:
     """Record the rows of `frame` as predictions in the hour number `window`; returns their ids."""
     step = HOUR / (len(frame) + 1)
     ids = [f"{window}-{version}-{i}" for i in range(len(frame))]
@@ -104,6 +113,7 @@ def send(workspace: Workspace, frame: pd.DataFrame, window: int, *, version: int
                 "received_at": workspace.now(),
                 "event_time": START + window * HOUR + (i + 1) * step,
                 "version": version,
+                "variant": variant,
                 "inputs": values[i],
                 "prediction": int(chances[i] > 0.5),
                 "probabilities": [1 - chances[i], chances[i]],

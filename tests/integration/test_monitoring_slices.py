@@ -53,7 +53,7 @@ def test_an_estimated_loss_names_the_slice_that_it_comes_from(workspace: Workspa
         "channel=app",
         "log_loss",
     )
-    assert [one["slice"] for one in row["slices"]][0] == "channel=app"
+    assert row["slices"][0]["slice"] == "channel=app"
     alert = next(alert for alert in queries.alerts(watched) if alert.kind == "estimate")
     assert alert.slice == "channel=app"
     assert "on its holdout, most of it in channel=app; 1,500 rows, labels not needed" in alert.summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 from quarterdeck.monitoring import queries
 from quarterdeck.monitoring.evaluation import evaluate
 from quarterdeck.monitoring.queries import AlertRow
+from quarterdeck.settings.serving import DeploymentSettings
+from quarterdeck.traffic.compaction import compact
+from quarterdeck.traffic.prediction import FALLBACK, NO_VERSION
 from quarterdeck.traffic.recording import record_unanswered
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.screens.monitors import describe
@@ -100,6 +104,30 @@ def test_a_rise_of_rejections_is_a_finding_as_large_as_the_rise(watched: Workspa
     assert (alert.severity, round(alert.score, 2)) == ("page", 0.24)
     assert alert.summary.startswith("rejections: 25.0% of 400 requests, usually 1.0%")
     assert signal(watched, "errors")["verdict"] == "quiet"
+
+
+def test_a_rise_of_what_the_fallback_answers_is_a_finding_wherever_the_predictions_are(workspace: Workspace) -> None:
+    watched = watch(workspace)
+    stands_in = {"d": DeploymentSettings.model_validate({"fallback": {"constant": 0}})}
+    changed = watched.settings.model_copy(update={"deployments": stands_in})
+    watched = dataclasses.replace(watched, settings=changed)
+    serve(watched, rows(2_000, seed=1))
+    for window in range(4):
+        frame, answered_instead = rows(300, seed=window), 3 if window < 2 else 60
+        send(watched, frame[answered_instead:], window)
+        send(watched, frame[:answered_instead], window, version=NO_VERSION, variant=FALLBACK)
+    close(watched, 3)
+    at(watched, timedelta(days=3))
+    assert compact(watched).files
+    evaluate(watched, "m")
+    (alert,) = of_traffic(watched)
+    assert (alert.columns, alert.severity) == (("fallbacks",), "page")
+    assert alert.summary.startswith("fallbacks: 20.0% of 300 predictions, usually 1.0%")
+
+
+def test_without_a_fallback_there_is_nothing_to_count(watched: Workspace) -> None:
+    judged(watched, range(1))
+    assert "fallbacks" not in {one["column"] for one in queries.results(watched, monitor="m")[0].scores}
 
 
 def test_labels_that_no_longer_come_are_a_finding(watched: Workspace) -> None:

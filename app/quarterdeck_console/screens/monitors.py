@@ -238,7 +238,7 @@ def _traffic(page: Page, row: ResultRow) -> Text:
 def _signal(score: dict[str, Any]) -> tuple[str, str]:
     """A signal's figure and the usual one, in its own unit."""
     form: Callable[[float], str] = number
-    if score["column"] in ("rejections", "errors"):
+    if score["column"] in ("rejections", "errors", "fallbacks"):
         form = "{:.1%}".format
     elif score["column"] != "volume":
         form = duration

@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 from quarterdeck.monitoring.monitor import WEEK, Monitor, Span
 from quarterdeck.monitoring.result import SILENCE, Aspect, Result
 from quarterdeck.statistics.significance import two_shares_p
-from quarterdeck.traffic.queries import unanswered_between
+from quarterdeck.traffic.queries import fallbacks_between, unanswered_between
 from quarterdeck.workspace import Workspace
 
 LEAST_WINDOWS = 4
@@ -33,6 +33,8 @@ class Arrived:
     """Predictions."""
     unanswered: Mapping[str, int]
     """Requests without one, by the reason that `traffic.prediction.Unanswered` names."""
+    fallbacks: int | None
+    """Of the predictions those that the fallback made; None where the deployment has none."""
     labels_wait: timedelta | None
     """How far the watermark is behind the oldest window that still waits for its labels; None where none does."""
     labels_usual: timedelta | None
@@ -48,9 +50,12 @@ def arrived_in(
     with workspace.state.read() as tx:
         waiting = _without_quality(tx, monitor)
         lags = [row["lag"] for row in _quality_rows(tx, monitor) if "lag" in row]
+    deployment = monitor.settings.deployment
+    stands_in = workspace.settings.deployment(deployment).fallback is not None
     return Arrived(
         n,
-        unanswered_between(workspace, monitor.settings.deployment, window.start, window.end),
+        unanswered_between(workspace, deployment, window.start, window.end),
+        fallbacks_between(workspace, deployment, window.start, window.end) if stands_in else None,
         labels_wait=None if waiting is None else max(watermark - waiting, timedelta(0)),
         labels_usual=timedelta(seconds=max(lags)) if len(lags) >= LEAST_WINDOWS else None,
         age=None if since is None else workspace.now() - since,
@@ -89,9 +94,10 @@ def judge_arrivals(monitor: Monitor, window: Span, arrived: Arrived, past: Seque
 
     `past` are the results of earlier windows, in any order. Volume: half or double the usual one (`volume` in the
     settings), which is the median of the same weekday and hour where four such windows are known, else of the newest
-    28; and four spreads from it, the larger of the median absolute deviation and Poisson's. Rejections and errors: a
-    share of the requests that grew by `rejections`, significantly. Labels: over twice as late as the latest ones so
-    far, and a window more. The age has no usual one, but what `oldest` says.
+    28; and four spreads from it, the larger of the median absolute deviation and Poisson's. Rejections,
+    errors and answers of the fallback: a share of the requests, or of the predictions, that grew by `rejections`,
+    significantly. Labels: over twice as late as the latest ones so far, and a window more. The age has no usual one, but
+    what `oldest` says.
     """
     settings = monitor.settings
     rows = [] if settings.rows is not None else [_volume(monitor, window, arrived.n, past)]
@@ -99,6 +105,9 @@ def judge_arrivals(monitor: Monitor, window: Span, arrived: Arrived, past: Seque
     for name, reasons in (("rejections", ("rejected",)), ("errors", ("failed", "overload"))):
         count = sum(arrived.unanswered.get(reason, 0) for reason in reasons)
         rows.append(_share(monitor, name, count, arrived.n + count, [one[name] for one in earlier if name in one]))
+    if arrived.fallbacks is not None:
+        known = [one["fallbacks"] for one in earlier if "fallbacks" in one]
+        rows.append(_share(monitor, "fallbacks", arrived.fallbacks, max(arrived.n, arrived.fallbacks), known))
     if arrived.labels_usual is not None:
         waits = (arrived.labels_wait or timedelta(0)).total_seconds()
         usual = arrived.labels_usual.total_seconds()

@@ -148,7 +148,8 @@ def _of_traffic(row: dict[str, Any], result: Result) -> str:
         case "silence":
             return f"nothing has come for {_long(value)}, since {result.window_start:%Y-%m-%d %H:%M} UTC"
         case name:
-            return f"{name}: {value:.1%} of {row['requests']:,} requests, usually {usual:.1%}"
+            of = "predictions" if name == "fallbacks" else "requests"
+            return f"{name}: {value:.1%} of {row['requests']:,} {of}, usually {usual:.1%}"
 
 
 def _long(seconds: float) -> str:

@@ -25,7 +25,6 @@ from quarterdeck.settings.serving import DeploymentSettings
 from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.workspace import Workspace
 
-VARIANT = "fallback"
 RETRY_SECONDS = 5.0
 _importing = threading.Lock()
 log = logging.getLogger("quarterdeck.gateway")

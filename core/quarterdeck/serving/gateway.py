@@ -21,7 +21,6 @@ from quarterdeck.registry.signature import Signature
 from quarterdeck.serving import protocol
 from quarterdeck.serving.columns import BadInput
 from quarterdeck.serving.failures import explained
-from quarterdeck.serving.fallback import VARIANT as FALLBACK
 from quarterdeck.serving.fallback import FallbackError, Fallbacks
 from quarterdeck.serving.inputs import Inputs
 from quarterdeck.serving.metrics import Metrics
@@ -29,10 +28,9 @@ from quarterdeck.serving.protocol import Content, ParsedRequest
 from quarterdeck.serving.recorder import Recorder, Served
 from quarterdeck.serving.routing import ActiveRoute, RouteTable
 from quarterdeck.serving.runtime import Answering, Busy, Runtime
-from quarterdeck.traffic.prediction import NO_REVISION
+from quarterdeck.traffic.prediction import CHAMPION, FALLBACK, NO_REVISION
 from quarterdeck.workspace import Workspace
 
-CHAMPION = "champion"
 PROBE_AFTER_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0

@@ -9,8 +9,9 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from quarterdeck.serving import binary, encoding, invocations, protocol
 from quarterdeck.serving.access import Access
-from quarterdeck.serving.gateway import CHAMPION, Gateway, Reply
+from quarterdeck.serving.gateway import Gateway, Reply
 from quarterdeck.serving.refusals import refusal
+from quarterdeck.traffic.prediction import CHAMPION
 
 Headers = list[tuple[bytes, bytes]]
 _JSON, _BYTES = (b"content-type", b"application/json"), (b"content-type", b"application/octet-stream")

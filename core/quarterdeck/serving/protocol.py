@@ -17,6 +17,7 @@ from quarterdeck.serving import binary
 from quarterdeck.serving.columns import BadInput
 from quarterdeck.serving.inputs import Inputs
 from quarterdeck.serving.tensors import Tensor, by_name, columns_of, columns_of_matrix, count_rows, flat, matrix
+from quarterdeck.traffic.prediction import FALLBACK
 
 PREDICT = "predict"
 PREDICT_PROBA = "predict_proba"
@@ -105,7 +106,7 @@ class ParsedRequest(msgspec.Struct, frozen=True):
         if self.imputed:
             said |= {"imputed_columns": ",".join(self.imputed), "imputed_count": sum(self.imputed.values())}
         if self.fallback:
-            said |= {"variant": "fallback", "fallback_columns": ",".join(self.fallback)}
+            said |= {"variant": FALLBACK, "fallback_columns": ",".join(self.fallback)}
         return said | ({"hint": self.hint} if self.hint else {})
 
 

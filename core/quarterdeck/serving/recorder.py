@@ -21,6 +21,7 @@ from quarterdeck.serving.protocol import ParsedRequest
 from quarterdeck.serving.runtime import Answer
 from quarterdeck.serving.tally import Tally
 from quarterdeck.traffic import recording
+from quarterdeck.traffic.prediction import CHAMPION
 from quarterdeck.traffic.repetitions import Row, Source, source_of
 from quarterdeck.workspace import Workspace
 
@@ -47,7 +48,7 @@ class Served(msgspec.Struct, frozen=True):
     received_at: datetime
     latency_us: int
     probe: bool
-    variant: str = "champion"
+    variant: str = CHAMPION
     """`fallback` where a column's policy sent the request there."""
 
     @property

@@ -12,6 +12,8 @@ from quarterdeck.database import Entity, UtcDateTime, json_column, time_column, 
 
 NO_VERSION = 0
 NO_REVISION = 0
+CHAMPION, FALLBACK = "champion", "fallback"
+"""Variants: the revision that serves, and what answers in its place."""
 SLOWEST_US = 10**9
 """A thousand seconds: behind every latency that is told apart."""
 FAULTS = ("failed", "overload", "unready")

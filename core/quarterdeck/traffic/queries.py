@@ -14,7 +14,7 @@ from quarterdeck.database import rows_as_dicts, timestamp
 from quarterdeck.traffic import segments
 from quarterdeck.traffic.listing import PredictionRow, Sought, prediction, recent
 from quarterdeck.traffic.parquet import END_OF_TIME
-from quarterdeck.traffic.prediction import minute_of
+from quarterdeck.traffic.prediction import FALLBACK, minute_of
 from quarterdeck.traffic.segments import Moved, Row, rows_here
 from quarterdeck.workspace import Workspace
 
@@ -177,6 +177,26 @@ def unanswered_between(workspace: Workspace, deployment: str, start: datetime, e
     with workspace.traffic.read() as tx:
         rows = rows_as_dicts(tx.connection(), sql, deployment=deployment, start=timestamp(start), end=timestamp(end))
     return {row["reason"]: row["n"] for row in rows}
+
+
+def fallbacks_between(workspace: Workspace, deployment: str, start: datetime, end: datetime) -> int:
+    """How many predictions with an event time of start <= t < end the fallback made, probes not counted."""
+    sql = """
+        SELECT count(*) AS n FROM prediction
+        WHERE deployment = :deployment AND event_time >= :start AND event_time < :end AND NOT probe
+            AND variant = :variant
+    """
+    span = timestamp(start), timestamp(end)
+    values = {"deployment": deployment, "start": span[0], "end": span[1], "variant": FALLBACK}
+
+    def read(tx: Session) -> int:
+        (row,) = rows_as_dicts(tx.connection(), sql, **values)
+        moved = segments.find(tx, deployment, "last_event >= :start AND first_event < :end", start=span[0], end=span[1])
+        equal = {"variant": FALLBACK}
+        there = (segments.rows_of(workspace, one, ("id",), between={"event_time": span}, equal=equal) for one in moved)
+        return int(row["n"]) + sum(map(len, there))
+
+    return segments.snapshot(workspace, read)
 
 
 def latency_p95(

@@ -17,7 +17,7 @@ from sqlmodel import Session
 
 from quarterdeck.database import rows_as_dicts, timestamp
 from quarterdeck.settings.objectives import LATENCY_CLASSES_US
-from quarterdeck.traffic.prediction import SLOWEST_US, minute_of
+from quarterdeck.traffic.prediction import CHAMPION, SLOWEST_US, minute_of
 from quarterdeck.traffic.repetitions import Batch, Repetitions, Row, Source, source_of
 from quarterdeck.workspace import Workspace
 
@@ -232,7 +232,7 @@ def _row(prediction: Mapping[str, Any]) -> Row:
         received_at=prediction["received_at"],
         revision=prediction.get("revision"),
         version=prediction["version"],
-        variant=prediction.get("variant", "champion"),
+        variant=prediction.get("variant", CHAMPION),
         latency_us=prediction.get("latency_us", 0),
         probe=prediction.get("probe", False),
         ids=[prediction["id"]],
