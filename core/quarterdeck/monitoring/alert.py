@@ -33,6 +33,8 @@ class AlertKind(StrEnum):
     """Requests, labels or answers do not come as they used to, or the model is old."""
     UNSEEN = "unseen"
     """Values out of the range, or of categories, that training saw."""
+    SKEW = "skew"
+    """Columns are served with other values than the data for training has for the same rows."""
     SLO = "slo"
     """An objective's error budget burns too fast."""
 

@@ -96,8 +96,8 @@ def judge_arrivals(monitor: Monitor, window: Span, arrived: Arrived, past: Seque
     settings), which is the median of the same weekday and hour where four such windows are known, else of the newest
     28; and four spreads from it, the larger of the median absolute deviation and Poisson's. Rejections,
     errors and answers of the fallback: a share of the requests, or of the predictions, that grew by `rejections`,
-    significantly. Labels: over twice as late as the latest ones so far, and a window more. The age has no usual one, but
-    what `oldest` says.
+    significantly. Labels: over twice as late as the latest ones so far, and a window more. The age has no usual one,
+    but what `oldest` says.
     """
     settings = monitor.settings
     rows = [] if settings.rows is not None else [_volume(monitor, window, arrived.n, past)]

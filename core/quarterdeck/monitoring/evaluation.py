@@ -17,6 +17,7 @@ from quarterdeck.monitoring.judging import Judge
 from quarterdeck.monitoring.monitor import Monitor, Span, find_monitor
 from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.monitoring.serving import Serving, what_serves
+from quarterdeck.monitoring.skew import is_compared, newest_rows, note_compared
 from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.traffic.window import first_events, label_coverage
 from quarterdeck.workspace import Workspace
@@ -62,6 +63,7 @@ def evaluate(workspace: Workspace, name: str, *, fence: Fence = no_fence) -> Eva
     pass_.inputs()
     pass_.quality()
     pass_.silence()
+    pass_.skew()
     return pass_.done
 
 
@@ -142,6 +144,38 @@ class _Pass:
             return
         result = self.judge.result_of_traffic(Span(newest, self.workspace.now()), 0, [row])
         self._store([result], [result])
+
+    def skew(self) -> None:
+        """Compare windows with the data for training: all that wait where that is new, else those just judged."""
+        settings = self.monitor.settings.skew
+        if settings is None:
+            return
+        stored = newest_rows(self.workspace, self.monitor, settings)
+        with self.workspace.state.read() as tx:
+            known = is_compared(tx, self.monitor, stored)
+            waiting = self._windows_without(tx, Aspect.SKEW)
+        just = {result.window_start for result in self.done.results}
+        compared = [self.judge.skew_of(one, stored) for one in waiting if not known or one.window_start in just]
+        for result in compared:
+            if result is not None:
+                self._store([result], [result])
+        if not known:
+            with self.workspace.state.write(f"monitor {self.monitor.name}", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
+                self.fence(tx)
+                note_compared(tx, self.workspace, self.monitor, stored, sum(one is not None for one in compared))
+
+    def _windows_without(self, tx: Session, aspect: Aspect) -> list[Result]:
+        """The newest windows, oldest first, of which that aspect was not judged, by the version with most rows."""
+        mine = select(Result).where(Result.monitor == self.monitor.name, col(Result.served).is_(True))
+        newest = col(Result.window_end).desc()
+        inputs = tx.exec(mine.where(Result.aspect == Aspect.INPUTS).order_by(newest).limit(QUALITY_WINDOWS)).all()
+        judged = tx.exec(mine.where(Result.aspect == aspect).order_by(newest).limit(QUALITY_WINDOWS)).all()
+        done = {row.window_start for row in judged}
+        windows: dict[datetime, Result] = {}
+        for row in sorted(inputs, key=lambda row: (row.window_start, -row.n_current)):
+            if row.window_start not in done:
+                windows.setdefault(row.window_start, row)
+        return list(windows.values())
 
     def _is_judged(self, tx: Session, result: Result) -> bool:
         """Whether somebody else judged that window meanwhile."""

@@ -16,6 +16,7 @@ KINDS = {
     Aspect.FAIRNESS: (AlertKind.FAIRNESS,),
     Aspect.ACROSS: (AlertKind.ACROSS,),
     Aspect.TRAFFIC: (AlertKind.TRAFFIC,),
+    Aspect.SKEW: (AlertKind.SKEW,),
 }
 METRICS = (AlertKind.QUALITY, AlertKind.ESTIMATE)
 """About a metric, and not about columns."""
@@ -58,8 +59,10 @@ class Finding:
 
     @property
     def is_certain(self) -> bool:
-        """There is no need to wait for more windows: silence is one long window, and of a metric that is worse a
-        detector says that the errors rose."""
+        """There is no need to wait for more windows: silence is one long window, rows that were compared one by one are
+        no sample, and of a metric that is worse a detector says that the errors rose."""
+        if self.kind is AlertKind.SKEW:
+            return True
         if self.kind is AlertKind.TRAFFIC:
             return self.column == SILENCE
         return self.row.get("about") == "metric" and self.row.get("change") is not None
@@ -112,6 +115,12 @@ def summarise(findings: list[Finding], result: Result) -> str:
     if worst.kind is AlertKind.ESTIMATE:
         return _of_estimate(row, result)
     others = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
+    if worst.kind is AlertKind.SKEW:
+        example = row["example"]
+        return (
+            f"{worst.column}{others} served with another value in {row['different']:,} of {row['n']:,} rows: of key "
+            f"{example['key']} {_value(example['served'])}, in the data {_value(example['stored'])}"
+        )
     if worst.kind is AlertKind.MISSING:
         return (
             f"{worst.column}{others}: {row['missing_current']:.0%} missing, {row['missing_reference']:.0%} in training"
@@ -158,6 +167,10 @@ def _long(seconds: float) -> str:
     days, hours, minutes = minutes // 1440, minutes % 1440 // 60, minutes % 60
     parts = [f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if count]
     return " ".join(parts[:2]) or "less than a minute"
+
+
+def _value(value: object) -> str:
+    return "nothing" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _named(row: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from quarterdeck.monitoring.quality import judge_quality
 from quarterdeck.monitoring.reading import load_window_reference, read_span
 from quarterdeck.monitoring.result import VERDICTS, Aspect, Result, Verdict, moved
 from quarterdeck.monitoring.serving import Serving
+from quarterdeck.monitoring.skew import StoredRows, judge_skew
 from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.traffic.window import WindowRows, watermark
 from quarterdeck.workspace import Workspace
@@ -150,6 +151,22 @@ class Judge:
         result = self._result(Aspect.QUALITY, inputs.version, window, rows.n, verdict, [row])
         result.n_labelled = rows.labelled
         return [result, *self._fairness_of(inputs.version, window, rows, labelled=True)]
+
+    def skew_of(self, inputs: Result, stored: StoredRows) -> Result | None:
+        """What was served in the window of a judged result, against the data for training.
+
+        None while that lacks too many of its rows (`label_coverage`), and for a version not registered here.
+        """
+        version, window = self.version(inputs.version), Span(inputs.window_start, inputs.window_end)
+        if version is None:
+            return None
+        rows = self.read(window)
+        matched, scores = judge_skew(self.workspace, self.monitor, version, rows, stored)
+        if not scores or matched < self.monitor.settings.label_coverage * rows.n:
+            return None
+        return self._result(
+            Aspect.SKEW, inputs.version, window, rows.n, _of_signals(scores), scores, n_reference=matched
+        )
 
     def _errors(self, inputs: Result, rows: WindowRows) -> Errors | None:
         """What the errors of a window say, and those of the windows in which a finding has to persist."""

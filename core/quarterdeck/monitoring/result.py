@@ -29,6 +29,8 @@ class Aspect(StrEnum):
     """The columns of the window together, beyond what each of them shows."""
     TRAFFIC = "traffic"
     """Whether what should come comes: requests, labels, answers."""
+    SKEW = "skew"
+    """What was served against what the data for training says of the same rows."""
 
 
 class Verdict(StrEnum):
@@ -39,7 +41,7 @@ class Verdict(StrEnum):
     """Too little data to say: never the same as quiet."""
 
 
-OF_ALL_VERSIONS = (Aspect.INPUTS, Aspect.ACROSS, Aspect.TRAFFIC)
+OF_ALL_VERSIONS = (Aspect.INPUTS, Aspect.ACROSS, Aspect.TRAFFIC, Aspect.SKEW)
 """About what comes in: the same whatever version answers."""
 SILENCE = "silence"
 """The signal of traffic that came and comes no more."""

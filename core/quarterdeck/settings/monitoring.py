@@ -29,6 +29,18 @@ class FairnessSettings(Section):
     """The difference between the groups furthest apart from which it is a finding, where that is no chance."""
 
 
+class SkewSettings(Section):
+    """Where the rows that were served come to for training."""
+
+    dataset: Name
+    """The dataset into which they come later, on the way of all data for training: its `key` column has the keys that the
+    predictions came with."""
+    tolerance: float = Field(default=1e-6, ge=0, lt=1)
+    """By how much numbers may lie apart, as a share of the larger one."""
+    share: float = Field(default=0.01, gt=0, lt=1)
+    """The share of a column's rows that are served with another value from which that is a finding."""
+
+
 class CostSettings(Section):
     """What wrong answers cost."""
 
@@ -106,6 +118,8 @@ class MonitorSettings(Section):
     """How differently groups may be treated, for two classes."""
     costs: CostSettings | None = None
     """What wrong answers cost: it stands on alerts, and severity can go by it."""
+    skew: SkewSettings | None = None
+    """Compare what was served with what the data for training says of the same rows."""
     label_coverage: float = Field(default=0.6, gt=0, le=1)
     """A window's quality is judged once this share of its predictions has labels."""
     volume: float = Field(default=2.0, gt=1)
