@@ -135,7 +135,7 @@ def fetch(
                     raise
                 failed += 1
                 say(str(error))
-    lines = [f"{one.name}: {one.rows:,} rows. {_told(one.taken)}" for one in done]
+    lines = [f"{one.name}: {_count(one.rows, 'row')}. {_told(one.taken)}" for one in done]
     emit(done, "\n".join(lines), as_data=as_data)
     if failed:
         raise typer.Exit(1)
@@ -143,7 +143,7 @@ def fetch(
 
 def _told(taken: Taken) -> str:
     """What became of points, in words."""
-    said = f"{taken.added:,} {'point' if taken.added == 1 else 'points'} added."
+    said = f"{_count(taken.added, 'point')} added."
     if taken.known:
         said += f" {taken.known:,} known already."
     if taken.corrected:
@@ -151,6 +151,10 @@ def _told(taken: Taken) -> str:
         more = f" and {len(named) - SHOWN_CORRECTIONS:,} more" if len(named) > SHOWN_CORRECTIONS else ""
         said += f" {len(named):,} corrected: {', '.join(named[:SHOWN_CORRECTIONS])}{more}."
     return said
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}" + "s" * (count != 1)
 
 
 def _times(count: int) -> str | None:

@@ -109,6 +109,7 @@ def kpi_table(
         DataError: the table cannot be read, lacks a column, or holds what is no point; the message names it.
         ReadOnlyError: the workspace is read-only.
     """
+    workspace.refuse_if_read_only("kpi import")
     with workspace.state.read() as tx:
         find_deployment(tx, name)
     frame = _read(workspace, source)
@@ -125,6 +126,7 @@ def kpi_point(workspace: Workspace, name: str, kpi: str, value: float, at: datet
         DataError: it is no figure, its time lies far ahead or before 1970, or `kpi` is no name.
         ReadOnlyError: the workspace is read-only.
     """
+    workspace.refuse_if_read_only("kpi add")
     with workspace.state.read() as tx:
         find_deployment(tx, name)
     now = workspace.now()

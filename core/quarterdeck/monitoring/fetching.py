@@ -44,9 +44,10 @@ def fetch(
         NotFoundError: the settings name no such KPI.
         UsageError: it has no query, or the environment lacks its secret.
         DataError: the database does not answer, or not with points; the message names the KPI and its settings.
-        ReadOnlyError: the workspace is read-only.
+        ReadOnlyError: the workspace is read-only, and no job asks.
     """
-    workspace.refuse_if_read_only("kpi fetch")
+    if fence is None:  # A person asks: what processes observe is recorded all the same.
+        workspace.refuse_if_read_only("kpi fetch")
     settings, place = _settings(workspace, deployment, name)
     since = _since(workspace, deployment, name)
     try:
@@ -60,8 +61,8 @@ def fetch(
         points = checked_points(_rows(answer, settings), "its query's answer", workspace.now())
     except DataError as error:
         raise DataError(
-            f"KPI '{name}' of deployment '{deployment}' was not fetched: {error} Mend {place}, and try it: "
-            f"`quarterdeck kpi fetch {deployment} {name}`."
+            f"KPI '{name}' of deployment '{deployment}' was not fetched: {error} Mend that, or {place}, and try "
+            f"it: `quarterdeck kpi fetch {deployment} {name}`."
         ) from error
     if fence is not None:
         with workspace.state.read() as tx:

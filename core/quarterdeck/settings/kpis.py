@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from quarterdeck.settings.section import Section
 from quarterdeck.values import Duration
 
-_OF_A_QUERY = ("database", "secret", "every", "timezone", "rows", "timeout")
+_OF_A_QUERY = ("secret", "every", "timezone", "rows", "timeout")
 
 
 class KpiSettings(Section):
