@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
 from quarterdeck.settings import Settings
+from quarterdeck.settings.kpis import KpiSettings
 from quarterdeck.settings.making import Bound
 from quarterdeck.settings.monitoring import CalendarUnit, CostSettings, FairnessMeasure, FairnessSettings, MetricName
 from quarterdeck.settings.notifications import RateLimit, Told, WebhookFormat, WebhookSettings
@@ -75,6 +76,8 @@ TYPES = {
     "dict[str, Bound]": "table",
     "dict[str, ColumnSettings]": "table",
     "FallbackSettings | None": "table",
+    "dict[Name, KpiSettings]": "table",
+    "Literal['higher', 'lower'] | None": "one of higher, lower",
     "ObjectiveSettings | None": "table",
     "LatencyObjective | None": "table",
     "tuple[BurnRate, ...]": "list of tables",
@@ -92,6 +95,7 @@ WITHIN: dict[str, tuple[type[BaseModel], str]] = {
     "dict[str, ColumnSettings]": (ColumnSettings, "COLUMN."),
     "FallbackSettings | None": (FallbackSettings, ""),
     "ObjectiveSettings | None": (ObjectiveSettings, ""),
+    "dict[Name, KpiSettings]": (KpiSettings, "KPI."),
     "LatencyObjective | None": (LatencyObjective, ""),
     "tuple[BurnRate, ...]": (BurnRate, ""),
     "tuple[WebhookSettings, ...]": (WebhookSettings, ""),

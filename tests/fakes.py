@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from quarterdeck.adapters.querying import SqlQuerier
 from quarterdeck.errors import QuarterdeckError
 from quarterdeck.ports import Ports
 
@@ -72,4 +73,11 @@ class FakeFetcher:
 
 
 def fake_ports() -> Ports:
-    return Ports(clock=FakeClock(), notifier=FakeNotifier(), reporter=FakeReporter(), fetcher=FakeFetcher())
+    return Ports(
+        clock=FakeClock(),
+        notifier=FakeNotifier(),
+        reporter=FakeReporter(),
+        fetcher=FakeFetcher(),
+        # Of SQLite files, which are as real here as elsewhere.
+        querier=SqlQuerier(),
+    )

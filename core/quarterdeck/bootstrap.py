@@ -10,6 +10,7 @@ from quarterdeck import events, migrations
 from quarterdeck.adapters.clock import SystemClock
 from quarterdeck.adapters.evidently import EvidentlyReporter
 from quarterdeck.adapters.fetching import HttpFetcher
+from quarterdeck.adapters.querying import SqlQuerier
 from quarterdeck.adapters.webhook import HttpNotifier
 from quarterdeck.artifacts import ArtifactStore
 from quarterdeck.database import Database
@@ -33,7 +34,13 @@ name = "{name}"
 
 def system_ports() -> Ports:
     """The real outside world."""
-    return Ports(clock=SystemClock(), notifier=HttpNotifier(), reporter=EvidentlyReporter(), fetcher=HttpFetcher())
+    return Ports(
+        clock=SystemClock(),
+        notifier=HttpNotifier(),
+        reporter=EvidentlyReporter(),
+        fetcher=HttpFetcher(),
+        querier=SqlQuerier(),
+    )
 
 
 def create_workspace(folder: Path, *, ports: Ports | None = None, actor: str | None = None) -> Workspace:

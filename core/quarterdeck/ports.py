@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sqlalchemy import URL
 
 
 class Clock(Protocol):
@@ -52,6 +53,34 @@ class Fetcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a database answered."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    """The values as the driver makes them."""
+
+
+class Querier(Protocol):
+    def ask(
+        self,
+        url: URL,
+        query: str,
+        *,
+        since: datetime | None = None,
+        most: int | None = None,
+        seconds: float | None = None,
+    ) -> Answer:
+        """What the database at `url` answers to a query that only reads. `since` stands in it for `:since`.
+
+        Raises:
+            DataError: it does not answer, refuses the query, answers more than `most` rows, or takes longer than
+                `seconds`; the message names the database, without its password.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """The outside world, as one value that travels with the workspace."""
 
@@ -59,3 +88,4 @@ class Ports:
     notifier: Notifier
     reporter: Reporter
     fetcher: Fetcher
+    querier: Querier

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from quarterdeck.monitoring.evaluation import evaluate
 from quarterdeck.monitoring.queries import alert, alerts
 from quarterdeck.monitoring.reporting import make_report
+from quarterdeck.traffic.series import add_points
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.screens import reports
 from quarterdeck_console.screens.alert_view import AlertView
@@ -23,7 +24,7 @@ from tests.console.conftest import Console
 from tests.console.driving import answer, console_of, go, said, settled, table_of, words
 from tests.console.seeding import add_runner, clock_of
 from tests.waiting import wait_for
-from tests.watched import close, label, rows, send, serve, watch
+from tests.watched import HOUR, START, close, label, rows, send, serve, watch
 
 
 @pytest.fixture
@@ -191,3 +192,24 @@ async def test_without_a_browser_b_says_where_the_report_is_and_one_that_is_not_
         await settled(pilot, lambda: "No browser here; the report is" in said(pilot))
     assert alert(drifted, 1).report is not None
     assert (drifted.folder / "reports" / "alert-1.html").exists()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+async def test_the_business_stands_on_the_same_timeline_and_beside_the_monitor(
+    drifted: Workspace, console: Console, size: tuple[int, int]
+) -> None:
+    points = [(START + hour * HOUR, value) for hour, value in ((0.0, 12.0), (0.5, 14.0), (1.0, 40.0), (2.5, 50.0))]
+    add_points(drifted, "d", "chargebacks", points, verb="test")
+    line = "chargebacks 13 -> 45 since the onset (n=2, 2)"
+    async with console(drifted, size) as pilot:
+        await go(pilot, "4")
+        await settled(pilot, lambda: size[0] < 120 or line[:30] in words(pilot))
+        await open_page(pilot)
+        assert line in page_of(pilot)
+        (strip,) = [line for line in page_of(pilot).splitlines() if line.startswith("chargebac…")]
+        assert strip.split()[1:] == ["▁", "▆", "█"]
+        for pane in ("9", "5"):
+            await go(pilot, pane)
+            await pilot.press("d")
+            await settled(pilot, lambda: "chargebacks" in words(pilot) and "50" in words(pilot))
+            await pilot.press("escape")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from quarterdeck.monitoring.kpis import KpiAround, KpiWindow
 from quarterdeck.monitoring.portrait import BINS, Level, Portrait
 from quarterdeck.monitoring.queries import ResultRow
 from quarterdeck.monitoring.timeline import WINDOWS, Mark, Timeline, Window
+from quarterdeck.traffic.series import Mean
 from quarterdeck_console.formatting import Page
 from quarterdeck_console.screens import plot
 from tests.watched import HOUR, START
@@ -149,3 +151,39 @@ def test_without_windows_the_timeline_says_so() -> None:
     page = Page()
     plot.timeline(page, Timeline(START, (), ()))
     assert "No window was judged yet." in lines_of(page)
+
+
+def kpi(name: str, *means: float | None, unit: str | None = None) -> KpiAround:
+    spans = [
+        KpiWindow(START + hour * HOUR, START + (hour + 1) * HOUR, 0 if mean is None else 1, mean)
+        for hour, mean in enumerate(means)
+    ]
+    return KpiAround(name, unit, None, Mean(2, 0.9), Mean(1, 0.8), None, tuple(spans))
+
+
+def test_a_kpi_stands_below_its_windows_from_its_lowest_mean_to_its_highest() -> None:
+    found = (
+        kpi("approval_rate", 0.9, 0.9, None, 0.8, unit="share"),
+        kpi("orders", 5.0, None, 5.0, 5.0),
+        kpi("refunds", None, None, None, None),
+    )
+    page = Page()
+    plot.timeline(page, Timeline(START + 3 * HOUR, windows(4), (), found))
+    by_name = {line[: plot.NAME].strip(): line[plot.NAME :] for line in lines_of(page)[2:]}
+    # Each window is four columns wide, and so is its place in the strip of what was said of it.
+    assert by_name["approval_…"] == "█   █   ·   ▁   "
+    assert by_name["inputs"] == "●   ✖   ✖   ✖   "
+    assert by_name["orders"] == "▅   ·   ▅   ▅   "
+    assert "refunds" not in by_name
+
+
+def test_what_a_name_of_a_kpi_holds_is_shown_and_not_obeyed() -> None:
+    page = Page()
+    plot.timeline(page, Timeline(START, windows(2), (), (kpi("[red]", 1.0, 2.0),)))
+    plot.kpis(page, (kpi("[red]", 1.0),))
+    lines = lines_of(page)
+    assert lines[-1] == "[red] 0.9 -> 0.8 since the onset (n=2, 1)"
+    assert lines[-2] == "KPIs: the mean of their points"
+    empty = Page()
+    plot.kpis(empty, ())
+    assert empty.text.plain == ""

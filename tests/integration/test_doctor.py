@@ -420,3 +420,31 @@ def test_a_monitor_that_fails_whenever_it_looks_is_told_until_it_does_not(worksp
         assert found(workspace, "monitors").state is State.OK
     finally:
         opened.close()
+
+
+def test_a_kpi_that_nobody_could_fetch_is_told_until_somebody_could(workspace: Workspace) -> None:
+    assert found(workspace, "kpis").found == "none is fetched"
+    with workspace.settings_file.open("a") as file:
+        file.write('[deployments.d.kpis.sales]\nquery = "select 1, 2"\ndatabase = "sqlite:///shop.db"\n')
+    opened = bootstrap.open_workspace(workspace.root)
+    try:
+        for number, (state, error) in enumerate(((JobState.FAILED, "there is no file shop.db"), (JobState.LOST, None))):
+            _ended(opened, f"kpi:{number}", state, error)
+            finding = found(workspace, "kpis")
+            assert (finding.state, finding.found) == (
+                State.PROBLEM,
+                f"not fetched: d/sales: {error or 'its process died'}",
+            )
+        _ended(opened, "kpi:2", JobState.SUCCEEDED, None)
+        assert found(workspace, "kpis").state is State.OK
+    finally:
+        opened.close()
+
+
+def _ended(workspace: Workspace, key: str, state: JobState, error: str | None) -> None:
+    with workspace.state.write("test") as tx:
+        work = Work(JobKind.KPI, key, "kpi/d/sales", {"kpi": "d/sales"}, terms_of(workspace))
+        queue.enqueue(tx, workspace, work)
+        job = tx.exec(select(Job).where(Job.key == key)).one()
+        job.state, job.error = state, error
+        tx.add(job)

@@ -158,3 +158,37 @@ def test_objectives_have_the_standard_burn_rates(tmp_path: Path) -> None:
 def test_durations_are_written_as_they_are_read(milliseconds: int) -> None:
     value = timedelta(milliseconds=milliseconds)
     assert parse_duration(as_written(value)) == value
+
+
+KPI = "[deployments.d.kpis.sales]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("query = 'select 1, 2'", "query and database go together"),
+        ("database = 'sqlite:///shop.db'", "query and database go together"),
+        ("every = '1h'", "every is about a query, and there is none"),
+        ("query = 'select 1, 2'\ndatabase = 'shop.db'", "that is no database URL"),
+        ("query = 'select 1, 2'\ndatabase = 'sqlite://'", "the URL names no file"),
+        ("query = 'select 1, 2'\ndatabase = 'sqlite:///:memory:'", "the URL names no file"),
+        (
+            "query = 'select 1, 2'\ndatabase = 'postgresql://me:open-sesame@host/shop'",
+            "a password does not belong into",
+        ),
+        ("query = 'select 1, 2'\ndatabase = 'postgresql://me@host:port/shop'", "that is no database URL"),
+        ("query = 'select 1, 2'\ndatabase = 'sqlite:///shop.db'\ntimezone = 'Mars'", "there is no time zone 'Mars'"),
+        ("better = 'more'", "kpis.sales.better"),
+    ],
+)
+def test_a_kpi_that_cannot_be_fetched_is_told_of_without_its_password(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, KPI + text)
+    assert says in str(caught.value)
+    assert "deployments.d.kpis.sales" in str(caught.value)
+    assert "open-sesame" not in str(caught.value)
+
+
+def test_a_kpi_needs_no_query(tmp_path: Path) -> None:
+    kpi = load(tmp_path, f"{KPI}unit = 'EUR'\nbetter = 'lower'").deployment("d").kpis["sales"]
+    assert (kpi.unit, kpi.better, kpi.query) == ("EUR", "lower", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -37,7 +38,9 @@ def alerts(
 ) -> None:
     """The alerts, worst first."""
     from quarterdeck.deployments.deployment import find_deployment
+    from quarterdeck.monitoring.kpis import words
     from quarterdeck.monitoring.queries import alerts as read_alerts
+    from quarterdeck.monitoring.timeline import kpis_around
     from quarterdeck.runner.reaction_queries import newest_lines
 
     with opened() as workspace:
@@ -46,6 +49,7 @@ def alerts(
                 find_deployment(tx, deployment)
         rows = read_alerts(workspace, all=everything, deployment=deployment)
         lines = newest_lines(workspace)
+        kpis = {row.id: kpis_around(workspace, row.id) for row in rows}
     text = table(
         ("alert", "severity", "state", "deployment", "kind", "since", "sure", "costs", "what"),
         [(a.id, a.severity, a.state, a.deployment, a.kind, a.onset, sure(a), cost(a), a.summary) for a in rows],
@@ -53,7 +57,8 @@ def alerts(
     for a in rows:
         text += f"\nalert/{a.id}: {lines[a.id]}" if a.id in lines else ""
         text += f"\nalert/{a.id} stands for the same in {', '.join(a.also)}" if a.also else ""
-    emit(rows, text, as_data=as_data)
+        text += "".join(f"\nalert/{a.id}: {words(one)}" for one in kpis[a.id])
+    emit([{**asdict(row), "kpis": kpis[row.id]} for row in rows], text, as_data=as_data)
 
 
 def ack(

@@ -15,6 +15,7 @@ from quarterdeck_console.cli import (
     demonstration,
     elsewhere,
     jobs,
+    kpis,
     monitoring,
     objectives,
     operations,
@@ -41,6 +42,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Datasets and their versions.", no_args_is_help=True)
 predictions_app = typer.Typer(help="Recorded predictions.", no_args_is_help=True)
 label_app = typer.Typer(help="The truth, when it arrives.", no_args_is_help=True)
+kpi_app = typer.Typer(help="Business KPIs.", no_args_is_help=True)
 monitor_app = typer.Typer(help="Monitors.", no_args_is_help=True)
 audit_app = typer.Typer(help="The event log.", no_args_is_help=True)
 service_app = typer.Typer(help="`up` as a service of systemd.", no_args_is_help=True)
@@ -94,6 +96,12 @@ data_app.command("list")(data.list_versions)
 predictions_app.command("add")(elsewhere.add_predictions)
 predictions_app.command("list")(predictions.list_predictions)
 label_app.command("add")(elsewhere.add_labels)
+# A figure may be negative, and is no option then.
+kpi_app.command("add", context_settings={"ignore_unknown_options": True})(kpis.add)
+kpi_app.command("import")(kpis.import_points)
+kpi_app.command("list")(kpis.listed)
+kpi_app.command("show")(kpis.show)
+kpi_app.command("fetch")(kpis.fetch)
 monitor_app.command("list")(monitoring.listed)
 monitor_app.command("run")(monitoring.run)
 audit_app.command("verify")(workspace.verify)
@@ -108,6 +116,7 @@ for name, group in (
     ("data", data_app),
     ("predictions", predictions_app),
     ("label", label_app),
+    ("kpi", kpi_app),
     ("monitor", monitor_app),
     ("audit", audit_app),
     ("service", service_app),

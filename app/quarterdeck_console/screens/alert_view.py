@@ -248,6 +248,7 @@ class AlertView(View):
             title = f"How far {row.columns[0]} moved, over the last windows"
             plot.series(page, title, picture.windows, "effect", row.columns[0])
         plot.timeline(page, picture.timeline)
+        plot.kpis(page, picture.timeline.kpis)
 
     def _draw_why(self, page: Page, picture: Picture) -> None:
         alert_text.suspects(page, picture.incident.suspects)

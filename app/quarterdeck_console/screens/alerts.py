@@ -95,7 +95,9 @@ class AlertsPane(Pane):
         alert_text.reactions(page, reaction_lines(workspace, row.id))
         alert_text.evidence(page, row, None, narrow=True)
         alert_text.suspects(page, found.suspects)
-        plot.timeline(page, timeline(workspace, row.id), width=plot.NARROW)
+        shown = timeline(workspace, row.id)
+        plot.timeline(page, shown, width=plot.NARROW)
+        plot.kpis(page, shown.kpis)
         alert_text.people(page, row)
         alert_text.happened(page, found)
         return page.text

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.text import Text
 
 from quarterdeck_console.formatting import Page, clean, duration, moment, number, state, text
+from quarterdeck_console.screens import kpis
 from quarterdeck_console.screens.pane import Pane, RollbackTarget
 from quarterdeck_console.screens.predictions import PredictionsPane
 from quarterdeck_console.themes import ACCENT, BAD, GOOD, MUTED, WARN
@@ -120,6 +121,7 @@ class DeploymentsPane(Pane):
         _serving(page, workspace, row.deployment)
         _lately(page, workspace, row.name)
         _objectives(page, workspace, row.name)
+        kpis.newest(page, workspace, row.name)
         if row.deployment.served_by in BEHIND_THE_GATEWAY:
             _workers(page, workspace, row.deployment)
         _alerts(page, workspace, row.name)

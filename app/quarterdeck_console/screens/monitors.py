@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.text import Text
 
 from quarterdeck_console.formatting import DASH, Page, day, duration, number, state, text
+from quarterdeck_console.screens import kpis
 from quarterdeck_console.screens.pane import MOVES, Pane, RollbackTarget, TextPage
 from quarterdeck_console.themes import ACCENT, BAD, GOOD, MUTED, WARN
 from quarterdeck_console.widgets.table import Column
@@ -88,6 +89,7 @@ class MonitorsPane(Pane):
         settings = workspace.settings.monitors[row.name]
         page = Page().title(row.name, f"watches {row.deployment}")
         page.field("precision", precision(row)).field("owner", settings.owner).field("runbook", settings.runbook)
+        kpis.newest(page, workspace, row.deployment)
         page.heading("Settings").fields(
             {name: value for name, value in settings.model_dump(mode="json").items() if value not in (None, [], "")}
         )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from quarterdeck.monitoring.kpis import KpiAround
     from quarterdeck.monitoring.portrait import Portrait
     from quarterdeck.monitoring.queries import ResultRow
     from quarterdeck.monitoring.timeline import Timeline
@@ -172,6 +173,9 @@ def timeline(page: Page, found: Timeline, *, width: int = STRIP_WIDTH) -> None:
                 sign, style = STRIP.get(window.verdicts.get(aspect, ""), ("·", FAINT))
                 line.append(sign, style).append(" " * (cell - 1))
             page.line(line)
+    for one in found.kpis:
+        if any(window.n for window in one.windows):
+            page.line(_kpi_strip(one, cell))
     line = Text(f"{'version':<{NAME}}", MUTED)
     before = None
     for window in windows:
@@ -183,6 +187,37 @@ def timeline(page: Page, found: Timeline, *, width: int = STRIP_WIDTH) -> None:
     first, last = day(windows[0].start), day(windows[-1].end)
     gap = max(2, len(windows) * cell - len(first) - len(last))
     page.line(f"{'':<{NAME}}{first}{' ' * gap}{last}", MUTED)
+
+
+def kpis(page: Page, found: Sequence[KpiAround]) -> None:
+    """How the business stood before and since: a line for each KPI."""
+    if not found:
+        return
+    from quarterdeck.monitoring.kpis import words
+
+    page.heading("KPIs: the mean of their points")
+    for one in found:
+        page.line(words(one))
+
+
+def _kpi_strip(one: KpiAround, cell: int) -> Text:
+    """The mean of each window between the lowest and the highest of them; a dot where no point is known."""
+    known = [window.value for window in one.windows if window.value is not None]
+    low, high = min(known), max(known)
+    line = Text(f"{_short(one.name):<{NAME}}", MUTED)
+    for window in one.windows:
+        if window.value is None:
+            line.append("·", FAINT)
+        else:
+            part = (window.value - low) / (high - low) if high > low else 0.5
+            line.append(EIGHTHS[1 + round(part * 7)], ACCENT)
+        line.append(" " * (cell - 1))
+    return line
+
+
+def _short(name: str) -> str:
+    name = clean(name)
+    return name if len(name) < NAME else f"{name[: NAME - 2]}…"
 
 
 def _marks(page: Page, found: Timeline, starts: Sequence[datetime], cell: int) -> None:

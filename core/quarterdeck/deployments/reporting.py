@@ -1,8 +1,9 @@
-"""Predictions and labels of a deployment that arrive as a table."""
+"""Predictions, labels and points of KPIs that arrive as a table, and a point that comes alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from quarterdeck.registry.signature import Feature
 from quarterdeck.settings.making import DatasetSettings
 from quarterdeck.traffic.labelling import Labelled
 from quarterdeck.traffic.recording import Ingested
+from quarterdeck.traffic.series import Taken, add_points, checked_points
 from quarterdeck.values import plain
 from quarterdeck.workspace import Workspace
 
@@ -46,7 +48,7 @@ def report_table(
         DataError: the table cannot be read, lacks a column, or holds what does not fit; the message names it.
     """
     _, signature = reporting_version(workspace, name, version)
-    frame = _read(source)
+    frame = _read(workspace, source)
     needed = [identifier, prediction, *signature.names, *filter(None, (score, time, key, version_column))]
     _require(frame, needed, source)
     time = time or (signature.time if signature.time in frame.columns else None)
@@ -86,7 +88,7 @@ def label_table(
     """
     with workspace.state.read() as tx:
         find_deployment(tx, name)
-    frame = _read(source)
+    frame = _read(workspace, source)
     _require(frame, [reference, value, *filter(None, (time,))], source)
     references, values = _plain(frame[reference]), _plain(frame[value])
     times = [None] * len(frame) if time is None else _plain(frame[time])
@@ -97,10 +99,45 @@ def label_table(
     return take_labels(workspace, name, rows)
 
 
-def _read(source: Path | Query) -> pd.DataFrame:
+def kpi_table(
+    workspace: Workspace, name: str, kpi: str, source: Path, *, time: str = "time", value: str = "value"
+) -> Taken:
+    """Take the points of a business KPI: a row each.
+
+    Raises:
+        NotFoundError: there is no such deployment.
+        DataError: the table cannot be read, lacks a column, or holds what is no point; the message names it.
+        ReadOnlyError: the workspace is read-only.
+    """
+    workspace.refuse_if_read_only("kpi import")
+    with workspace.state.read() as tx:
+        find_deployment(tx, name)
+    frame = _read(workspace, source)
+    _require(frame, [time, value], source)
+    rows = zip(_plain(frame[time]), _plain(frame[value]), strict=True)
+    return add_points(workspace, name, kpi, checked_points(rows, str(source), workspace.now()), verb="kpi import")
+
+
+def kpi_point(workspace: Workspace, name: str, kpi: str, value: float, at: datetime | None = None) -> Taken:
+    """Take one point of a business KPI, of now where no time is given.
+
+    Raises:
+        NotFoundError: there is no such deployment.
+        DataError: it is no figure, its time lies far ahead or before 1970, or `kpi` is no name.
+        ReadOnlyError: the workspace is read-only.
+    """
+    workspace.refuse_if_read_only("kpi add")
+    with workspace.state.read() as tx:
+        find_deployment(tx, name)
+    now = workspace.now()
+    points = checked_points([(at or now, value)], "what was given", now)
+    return add_points(workspace, name, kpi, points, verb="kpi add")
+
+
+def _read(workspace: Workspace, source: Path | Query) -> pd.DataFrame:
     from quarterdeck.datasets.ingestion import read_table
 
-    return source.read() if isinstance(source, Query) else read_table(source, DatasetSettings())
+    return source.read(workspace.ports.querier) if isinstance(source, Query) else read_table(source, DatasetSettings())
 
 
 def _require(frame: pd.DataFrame, columns: Sequence[str], source: Path | Query) -> None:

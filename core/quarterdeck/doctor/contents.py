@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from quarterdeck.artifacts import ArtifactStore
@@ -58,19 +58,34 @@ def schedules(patient: Patient) -> Outcome:
 def monitors(patient: Patient) -> Outcome:
     """Whether the newest look of each monitor came to its end."""
     known = patient.settings.monitors
-    query = """
-        SELECT subject, error FROM job WHERE state IN ('failed', 'dead', 'lost') AND id IN (
-            SELECT max(id) FROM job
-            WHERE kind = 'monitor' AND state IN ('succeeded', 'failed', 'dead', 'lost') GROUP BY subject
-        ) ORDER BY subject
-    """
-    with patient.open("state") as connection:
-        rows = connection.execute(query).fetchall()
-    named = [(subject.partition("/")[2], error) for subject, error in rows]
-    bad = [f"{name}: {error or 'its process died'}" for name, error in named if name in known]
+    bad = _failed_last(patient, "monitor", known)
     if bad:
         return problem(f"nobody looks: {some(bad)}", "Mend it, and try it: `quarterdeck monitor run NAME`.")
     return ok(f"{len(known)} came to an end when they looked last")
+
+
+def kpis(patient: Patient) -> Outcome:
+    """Whether the query of each business KPI was answered when it was asked last."""
+    deployments = patient.settings.deployments.items()
+    known = {f"{name}/{kpi}" for name, one in deployments for kpi, told in one.kpis.items() if told.query is not None}
+    bad = _failed_last(patient, "kpi", known)
+    if bad:
+        return problem(f"not fetched: {some(bad)}", "Mend it, and try it: `quarterdeck kpi fetch DEPLOYMENT KPI`.")
+    return ok(f"{len(known)} were fetched when they were asked for last" if known else "none is fetched")
+
+
+def _failed_last(patient: Patient, kind: str, known: Collection[str]) -> list[str]:
+    """What of `known` failed when its newest job of that kind ended, with the reason."""
+    query = """
+        SELECT subject, error FROM job WHERE state IN ('failed', 'dead', 'lost') AND id IN (
+            SELECT max(id) FROM job
+            WHERE kind = ? AND state IN ('succeeded', 'failed', 'dead', 'lost') GROUP BY subject
+        ) ORDER BY subject
+    """
+    with patient.open("state") as connection:
+        rows = connection.execute(query, (kind,)).fetchall()
+    named = [(subject.partition("/")[2], error) for subject, error in rows]
+    return [f"{name}: {error or 'its process died'}" for name, error in named if name in known]
 
 
 def reactions(patient: Patient) -> Outcome:
@@ -220,6 +235,7 @@ def _is_parquet(path: Path) -> bool:
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("schedules", schedules),
     ("monitors", monitors),
+    ("kpis", kpis),
     ("reactions", reactions),
     ("artifacts", artifacts),
     ("traffic files", traffic_files),

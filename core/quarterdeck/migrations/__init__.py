@@ -23,8 +23,11 @@ class Schema:
         return self.revisions[-1]
 
 
-STATE = Schema("state", ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"))
-TRAFFIC = Schema("traffic", ("0001", "0002", "0003", "0004", "0005"))
+STATE = Schema(
+    "state",
+    ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012"),
+)
+TRAFFIC = Schema("traffic", ("0001", "0002", "0003", "0004", "0005", "0006"))
 
 
 def present_revision(path: Path) -> str | None:

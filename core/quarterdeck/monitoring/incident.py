@@ -12,8 +12,11 @@ from sqlmodel import col, select
 from quarterdeck.database import timestamp
 from quarterdeck.errors import UsageError
 from quarterdeck.events import Event
+from quarterdeck.monitoring import kpis
 from quarterdeck.monitoring.alert import Alert, find_alert
+from quarterdeck.monitoring.kpis import KpiAround
 from quarterdeck.monitoring.suspects import Suspect, suspects
+from quarterdeck.monitoring.timeline import kpis_around
 from quarterdeck.workspace import Workspace
 
 LONGEST_NOTE = 4_000
@@ -53,6 +56,8 @@ class Incident:
     timeline: tuple[Moment, ...]
     suspects: tuple[Suspect, ...]
     """What may be behind it, the likeliest first."""
+    kpis: tuple[KpiAround, ...]
+    """How the business stood before and since, where it is known."""
 
 
 def note(workspace: Workspace, alert_id: int, text: str, *, actor: str | None = None) -> None:
@@ -121,6 +126,7 @@ def incident(workspace: Workspace, alert_id: int) -> Incident:
         resolved_at=alert.resolved_at,
         timeline=tuple(sorted(moments, key=lambda moment: moment.at)),
         suspects=suspects(workspace, alert_id),
+        kpis=kpis_around(workspace, alert_id),
     )
 
 
@@ -148,6 +154,8 @@ def _lines(found: Incident) -> Iterator[str]:
     for name, value in facts.items():
         if value:
             yield f"- **{name}:** {_plain(str(value))}"
+    for one in found.kpis:
+        yield f"- **KPI:** {_plain(kpis.words(one))}"
     yield from _suspected(found.suspects)
     yield ""
     yield "## Timeline"

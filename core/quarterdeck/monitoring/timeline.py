@@ -1,7 +1,8 @@
-"""The windows around an alert's onset, with what was changed meanwhile marked in its place."""
+"""The windows around an alert's onset, what was changed meanwhile in its place, and the business KPIs beside."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -10,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from quarterdeck.monitoring.alert import Alert, find_alert
 from quarterdeck.monitoring.changes import data_versions, datasets_of, moves_before
+from quarterdeck.monitoring.kpis import KpiAround, around
 from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.traffic.reached import event_time_at
 from quarterdeck.workspace import Workspace
@@ -46,10 +48,12 @@ class Timeline:
     """Oldest first."""
     marks: tuple[Mark, ...]
     """Oldest first; those within the windows."""
+    kpis: tuple[KpiAround, ...] = ()
+    """The business KPIs of the deployment, by the same windows."""
 
 
 def timeline(workspace: Workspace, alert_id: int) -> Timeline:
-    """The windows around an alert's onset and the revisions and data versions among them.
+    """The windows around an alert's onset, the revisions and data versions among them, and the business KPIs.
 
     Raises:
         NotFoundError: there is no such alert.
@@ -57,8 +61,9 @@ def timeline(workspace: Workspace, alert_id: int) -> Timeline:
     with workspace.state.read() as tx:
         alert = find_alert(tx, alert_id)
         windows = _windows(tx, alert)
+        kpis = _kpis(workspace, alert, windows)
         if not windows:
-            return Timeline(alert.onset, (), ())
+            return Timeline(alert.onset, (), (), kpis)
         clock = partial(event_time_at, workspace, alert.deployment)
         start, end = windows[0].start, windows[-1].end
         moves = moves_before(tx, alert.deployment, end, clock)
@@ -67,7 +72,22 @@ def timeline(workspace: Workspace, alert_id: int) -> Timeline:
             datasets = datasets_of(tx, moves[-1].model, sorted({move.version for move in moves}))
             marks += [Mark(when, "data", f"{name} added") for name, when in data_versions(tx, datasets, clock)]
     shown = sorted((mark for mark in marks if start <= mark.when < end), key=lambda mark: mark.when)
-    return Timeline(alert.onset, tuple(windows), tuple(shown))
+    return Timeline(alert.onset, tuple(windows), tuple(shown), kpis)
+
+
+def kpis_around(workspace: Workspace, alert_id: int) -> tuple[KpiAround, ...]:
+    """How the business KPIs of an alert's deployment stood around its onset.
+
+    Raises:
+        NotFoundError: there is no such alert.
+    """
+    with workspace.state.read() as tx:
+        alert = find_alert(tx, alert_id)
+        return _kpis(workspace, alert, _windows(tx, alert))
+
+
+def _kpis(workspace: Workspace, alert: Alert, windows: Sequence[Window]) -> tuple[KpiAround, ...]:
+    return around(workspace, alert, [(window.start, window.end) for window in windows])
 
 
 def _windows(tx: Session, alert: Alert) -> list[Window]:

@@ -19,6 +19,7 @@ class Target(StrEnum):
     HOUSEKEEPING = "housekeeping"
     PROBE = "probe"
     SCORE = "score"
+    KPI = "kpi"
 
 
 class Overlap(StrEnum):
@@ -46,10 +47,11 @@ class Misfire(StrEnum):
 class Schedule(Entity, table=True):
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
-    """`schedules.NAME` of quarterdeck.toml, or `monitor:NAME` for a monitor's own, `probe:NAME` for a deployment's."""
+    """`schedules.NAME` of quarterdeck.toml, or `monitor:NAME` for a monitor's own, `probe:NAME` for a
+    deployment's, `kpi:DEPLOYMENT/KPI` for a KPI's."""
     target_kind: Target = Field(sa_column=choice_column("target_kind", Target))
     target: str
-    """Name of the pipeline, the monitor, the task or the deployment."""
+    """Name of the pipeline, the monitor, the task or the deployment; of a KPI `DEPLOYMENT/KPI`."""
     cron: str | None = None
     every_seconds: float | None = None
     on_data: str | None = None

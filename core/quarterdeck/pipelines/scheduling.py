@@ -15,6 +15,7 @@ from quarterdeck.workspace import Workspace
 MONITOR_PREFIX = "monitor:"
 HOUSEKEEPING_PREFIX = "housekeeping:"
 PROBE_PREFIX = "probe:"
+KPI_PREFIX = "kpi:"
 _TIMING = ("cron", "every_seconds", "on_data", "timezone")
 
 
@@ -62,6 +63,12 @@ def wanted_schedules(settings: Settings) -> dict[str, dict[str, Any]]:
     for name, deployment in settings.deployments.items():
         if deployment.version_probe:
             wanted[f"{PROBE_PREFIX}{name}"] = _columns(Target.PROBE, name, deployment.probe_every)
+        for kpi, fetched in deployment.kpis.items():
+            if fetched.query is not None:
+                # What is fetched once a day is fetched, however late.
+                wanted[f"{KPI_PREFIX}{name}/{kpi}"] = _columns(
+                    Target.KPI, f"{name}/{kpi}", fetched.every, grace_seconds=fetched.every.total_seconds()
+                )
     keeping = settings.housekeeping
     tasks = {"compact": keeping.compact, "backup": keeping.backup, "vacuum": keeping.vacuum, "tidy": keeping.tidy}
     for task, every in tasks.items():

@@ -33,6 +33,8 @@ class JobKind(StrEnum):
     """Score a table by a batch deployment."""
     BACKTEST = "backtest"
     """Compare keeping, rolling back and retraining on labelled traffic."""
+    KPI = "kpi"
+    """Ask a database for the newest points of a business KPI."""
 
 
 class JobState(StrEnum):

@@ -29,6 +29,7 @@ _TASKS = {
     Target.HOUSEKEEPING: (JobKind.HOUSEKEEPING, "task"),
     Target.PROBE: (JobKind.PROBE, "deployment"),
     Target.SCORE: (JobKind.SCORE, "deployment"),
+    Target.KPI: (JobKind.KPI, "kpi"),
 }
 """For each target that is no pipeline the kind of job, and what its payload calls the target."""
 

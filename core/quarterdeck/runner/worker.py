@@ -163,6 +163,11 @@ def dispatch(workspace: Workspace, job: Job, fence: Fence) -> None:
                 score_again_whole(workspace, payload["deployment"], fence=fence)
                 return
             score_scheduled(workspace, payload["deployment"], payload["input"], payload["output"], fence=fence)
+        case JobKind.KPI:
+            from quarterdeck.monitoring.fetching import fetch
+
+            deployment, _, name = payload["kpi"].partition("/")
+            fetch(workspace, deployment, name, fence=fence)
 
 
 def _finish(workspace: Workspace, job_id: int, attempt: int, error: str | None) -> JobState:

@@ -7,9 +7,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from quarterdeck.settings.kpis import KpiSettings
 from quarterdeck.settings.objectives import ObjectiveSettings
 from quarterdeck.settings.section import Section
-from quarterdeck.values import Duration
+from quarterdeck.values import Duration, Name
 
 
 class ColumnSettings(Section):
@@ -59,6 +60,8 @@ class DeploymentSettings(Section):
     """What answers instead of the model, where a column sends a request there: `[deployments.NAME.fallback]`."""
     slo: ObjectiveSettings | None = None
     """How good it has to be, and when somebody hears that it is not: `[deployments.NAME.slo]`."""
+    kpis: dict[Name, KpiSettings] = Field(default_factory=dict)
+    """Figures of the business that stand beside its alerts: `[deployments.NAME.kpis.KPI]`."""
     rollback_command: tuple[str, ...] = ()
     """Served elsewhere: what rolls back there, as a program and its arguments, with `{version}` and `{deployment}`."""
     version_probe: str | tuple[str, ...] = ()

@@ -101,6 +101,7 @@ def _remove_expired(workspace: Workspace, pace: Batches, horizon: str) -> Remove
         predictions += _delete(pace, "prediction", where, name=name, horizon=horizon)
     _delete(pace, "unrecorded", "at < :horizon", horizon=horizon)
     _remove_counts(workspace, pace, horizon)
+    _delete(pace, "kpi_point", "received_at < :horizon", key="deployment, name, at", horizon=horizon)
     return Removed(predictions, _delete(pace, "label", "received_at < :horizon", horizon=horizon))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from quarterdeck.adapters.querying import SqlQuerier
 from quarterdeck.datasets.querying import Query
 from quarterdeck.errors import DataError
 
@@ -22,7 +23,9 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_query_is_a_table(file: Path) -> None:
-    frame = Query(f"sqlite:///{file}", "select id, area from scored where rooms = 3 and id not like ':x%'").read()
+    frame = Query(f"sqlite:///{file}", "select id, area from scored where rooms = 3 and id not like ':x%'").read(
+        SqlQuerier()
+    )
     assert frame.to_dict("records") == [{"id": "a", "area": 71.5}]
 
 
@@ -31,14 +34,15 @@ def test_a_query_is_a_table(file: Path) -> None:
     [
         ("select * from absent", "refused the query: no such table: absent"),
         ("select", "refused the query"),
-        ("delete from scored", "answers no rows"),
+        ("delete from scored", "attempt to write a readonly database"),
+        ("create table other (n)", "attempt to write a readonly database"),
         ("select * from scored where rooms = 9", "answers no rows"),
     ],
 )
 def test_a_query_that_answers_nothing_says_why_and_changes_nothing(file: Path, query: str, says: str) -> None:
     with pytest.raises(DataError, match=says):
-        Query(f"sqlite:///{file}", query).read()
-    assert len(Query(f"sqlite:///{file}", "select * from scored").read()) == 2
+        Query(f"sqlite:///{file}", query).read(SqlQuerier())
+    assert len(Query(f"sqlite:///{file}", "select * from scored").read(SqlQuerier())) == 2
 
 
 @pytest.mark.parametrize(
@@ -46,12 +50,12 @@ def test_a_query_that_answers_nothing_says_why_and_changes_nothing(file: Path, q
     [
         ("sqlite:///{folder}/nothing.db", "there is no file"),
         ("nonsense", "no database URL"),
-        ("unheardof://host/db", "refused the query|not installed"),
-        ("postgresql+unheardof://me:secret@host/db", "refused the query|not installed"),
+        ("unheardof://host/db", "cannot be asked|not installed"),
+        ("postgresql+unheardof://me:secret@host/db", "cannot be asked|not installed"),
     ],
 )
 def test_a_url_that_leads_nowhere_is_named_without_its_password(tmp_path: Path, url: str, says: str) -> None:
     with pytest.raises(DataError, match=says) as raised:
-        Query(url.format(folder=tmp_path), "select 1").read()
+        Query(url.format(folder=tmp_path), "select 1").read(SqlQuerier())
     assert "secret" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []

@@ -99,3 +99,16 @@ def test_housekeeping_is_on_unless_it_is_turned_off(workspace: Workspace) -> Non
         "housekeeping:backup": ("housekeeping", "backup", 43200.0),
         "housekeeping:tidy": ("housekeeping", "tidy", 86400.0),
     }
+
+
+def test_a_kpi_that_has_a_query_is_fetched_however_late(workspace: Workspace) -> None:
+    asked = {"query": "select 1, 2", "database": "sqlite:///shop.db", "every": "1d"}
+    kpis = {"sales": asked, "refunds": {"unit": "EUR"}}
+    deck = with_settings(workspace, deployments={"fraud": {"kpis": kpis}})
+    assert synchronise(deck)
+    (row,) = queries.schedules(deck)
+    assert (row.name, row.target_kind, row.target) == ("kpi:fraud/sales", "kpi", "fraud/sales")
+    with deck.state.read() as tx:
+        assert tx.exec(select(Schedule.grace_seconds)).one() == 86400.0
+    assert synchronise(with_settings(workspace, deployments={"fraud": {"kpis": {"refunds": {}}}}))
+    assert queries.schedules(deck) == []
