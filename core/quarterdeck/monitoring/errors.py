@@ -63,6 +63,8 @@ class Errors:
 
     measure: Loss
     slices: list[SliceLoss]
+    worse: list[SliceLoss]
+    """Those of them that grew by the tolerance, significantly."""
     culprit: SliceLoss | None
     change: dict[str, Any] | None
     cost: Excess | None
@@ -70,7 +72,10 @@ class Errors:
     def as_row(self) -> dict[str, Any]:
         return {
             "measure": self.measure,
-            "slices": [{**asdict(one), "growth": one.growth} for one in self.slices],
+            "slices": [
+                {**asdict(one), "growth": one.growth, "verdict": "worse" if one in self.worse else "quiet"}
+                for one in self.slices
+            ],
             "change": self.change,
             "cost": None if self.cost is None else self.cost.as_row(),
         }
@@ -119,6 +124,7 @@ class ErrorReference:
         for cut in self._cuts:
             members |= cut.members(columns[cut.name])
         found = slice_losses(self._losses, losses, self._members, members)
+        worse = [one for one in found if one.q_value < self._significance and one.growth >= self._tolerance]
         followed = self._judged(stream)
         rise = find_rise(self._losses, self._of_rows(followed))
         change = None
@@ -134,7 +140,7 @@ class ErrorReference:
         cost = None
         if self.costs is not None:
             cost = self.costs.excess(self.costs_before, self.costs.of(*self._pairs(rows)), window.n, length)
-        return Errors(self.measure, found, culprit(found, level=self._significance), change, cost)
+        return Errors(self.measure, found, worse, culprit(found, level=self._significance), change, cost)
 
     def _judged(self, rows: WindowRows) -> WindowRows:
         """The rows with a label, and where probabilities are compared those with the model's own."""
