@@ -5,14 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from quarterdeck.monitoring.queries import AlertRow
 
 LEAST_LOSS = 0.005
+Q_MEANS = "q: the chance of that if nothing moved"
+UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "JS", "share_moved": "moved"}
+"""Of an effect, by its measure."""
+MEANINGS = {
+    "wasserstein_normed": "sigma: spreads of the reference",
+    "jensen_shannon": "JS: Jensen-Shannon distance, 0 to 0.83",
+    "share_moved": "moved: share of the values",
+}
+HOW = {"realised": "by labels", "estimated": "estimated, as labels have not come"}
 
 
 def chance(q_value: float) -> str:
     """The corrected chance of so large a shift."""
     return "q<0.001" if q_value < 0.001 else f"q={q_value:.2g}"
+
+
+def legend(measures: Iterable[str]) -> str:
+    """What the units of these measures and `q` mean, on one line."""
+    used = set(measures)
+    return "; ".join([words for name, words in MEANINGS.items() if name in used] + [Q_MEANS])
 
 
 def sure(row: AlertRow) -> str | None:
@@ -22,13 +39,37 @@ def sure(row: AlertRow) -> str | None:
     return None if row.q_value is None else chance(row.q_value)
 
 
+def against_holdout(loss: float) -> str:
+    """A metric's relative loss in words, so that no sign has to be guessed: `53% worse`, `2% better`, `no worse`."""
+    if loss >= LEAST_LOSS:
+        return f"{loss:.0%} worse"
+    return f"{-loss:.0%} better" if loss <= -LEAST_LOSS else "no worse"
+
+
+def costs_nothing(row: AlertRow) -> bool:
+    """Whether it is known that the model is no worse than on its holdout."""
+    return row.cost is not None and row.cost.a_day is None and row.cost.loss < LEAST_LOSS
+
+
 def cost(row: AlertRow) -> str | None:
-    """`realised -53% roc_auc`, `estimated none`, `EUR 1,240 a day`; None where nothing is known of it."""
+    """`53% worse (roc_auc)`, `no worse (roc_auc)`, `EUR 1,240 a day`, with `~` before what is only estimated.
+
+    Without the metric where the alert is about that one; None where nothing is known.
+    """
     if row.cost is None:
         return None
+    sign = "~" * (row.cost.how == "estimated")
     if row.cost.a_day is not None:
-        sign = "~" * (row.cost.how == "estimated")
         return f"{sign}{row.cost.currency} {row.cost.a_day:,.0f} a day"
-    if row.cost.loss < LEAST_LOSS:
-        return f"{row.cost.how} none"
-    return f"{row.cost.how} -{row.cost.loss:.0%} {row.cost.metric}"
+    words = "no worse" if costs_nothing(row) else against_holdout(row.cost.loss)
+    return f"{sign}{words}" + f" ({row.cost.metric})" * (row.columns != (row.cost.metric,))
+
+
+def cost_in_full(row: AlertRow) -> str | None:
+    """The same in a sentence's part: `roc_auc 53% worse, by labels`."""
+    if row.cost is None:
+        return None
+    how = HOW[row.cost.how]
+    if row.cost.a_day is not None:
+        return f"costs {row.cost.currency} {row.cost.a_day:,.0f} a day more, {how}"
+    return f"{row.cost.metric} {against_holdout(row.cost.loss)}, {how}"

@@ -52,7 +52,7 @@ TEXT = (
 )
 
 ALERT = (
-    Key("alert.next_column", "down", "column(1)", "next column", "plot the next of its columns", "Down"),
+    Key("alert.next_column", "down", "column(1)", "column", "plot the next of its columns", "Down"),
     Key("alert.previous_column", "up", "column(-1)", "column before", "plot the column before", "Up"),
 )
 

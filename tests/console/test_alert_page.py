@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from quarterdeck_console.screens import reports
 from quarterdeck_console.screens.alert_view import AlertView
 from quarterdeck_console.screens.console import ConsoleScreen
 from quarterdeck_console.screens.rollback import RollbackScreen
+from quarterdeck_console.widgets.footer import Footer
 from quarterdeck_console.widgets.prompt import Prompt
 from quarterdeck_console.widgets.text_view import TextView
 from tests.console.conftest import Console
@@ -58,6 +60,10 @@ def page_of(pilot: Pilot[int]) -> str:
     return "\n".join(part.text.plain for part in view.query(TextView))
 
 
+def footer_of(pilot: Pilot[int]) -> list[str]:
+    return re.split(r" {2,}", pilot.app.screen.query_one(Footer).words.plain.strip())
+
+
 async def open_page(pilot: Pilot[int]) -> None:
     await go(pilot, "4")
     await pilot.press("enter")
@@ -71,7 +77,8 @@ async def test_the_line_says_what_since_when_how_sure_and_what_it_costs(
     async with console(drifted, size) as pilot:
         table = await go(pilot, "4")
         line = next(text for text in words(pilot).splitlines() if "✖ page" in text)
-        for part in ("amount, age", "d v2", "01-05 01:00", "q<0.001", "realised"):
+        assert line.split()[0] == "1"
+        for part in ("amount, age", "d v2", "01-05 01:00", "q<0.001", "no worse (roc_auc)"):
             assert part in line
         assert len(table.rows) == 1
 
@@ -83,6 +90,10 @@ async def test_the_page_tells_what_is_behind_it_and_would_a_rollback_help(
     async with console(drifted, size) as pilot:
         await open_page(pilot)
         await settled(pilot, lambda: "reference of v2" in page_of(pilot))
+        # What one has to know at night needs no scrolling.
+        for part in ("alert/1", "since 2026-01-05 01:00", " better, by labels", "Would a rollback help?", "S  let it"):
+            assert part in words(pilot)
+        assert {"A acknowledge", "S silence", "C comment", "b report", "? help"} <= set(footer_of(pilot))
         page = page_of(pilot)
         for part in (
             "since 2026-01-05 01:00",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from quarterdeck.monitoring.kpis import KpiAround, KpiWindow
 from quarterdeck.monitoring.portrait import BINS, Level, Portrait
 from quarterdeck.monitoring.queries import ResultRow
+from quarterdeck.monitoring.result import Aspect
 from quarterdeck.monitoring.timeline import WINDOWS, Mark, Timeline, Window
 from quarterdeck.traffic.series import Mean
 from quarterdeck_console.formatting import Page
@@ -134,6 +137,24 @@ def test_a_timeline_marks_changes_in_their_places_and_none_hides_another() -> No
     assert (by_name["version"].index("1"), by_name["version"].index("2")) == (0, 24)
     assert {letter: by_name["changes"].index(letter) for letter in "abcd"} == {"a": 0, "b": 1, "c": 25, "d": 47}
     assert "  c 2026-01-05 12:30 change at 12.5" in lines
+
+
+@pytest.mark.parametrize("width", [plot.STRIP_WIDTH, plot.NARROW])
+@pytest.mark.parametrize("hour", [0, 3, WINDOWS - 1])
+def test_the_onset_is_marked_in_its_place_and_its_words_stay_on_the_line(width: int, hour: int) -> None:
+    page = Page()
+    plot.timeline(page, Timeline(START + hour * HOUR, windows(WINDOWS), ()), width=width)
+    line = lines_of(page)[2]
+    assert "onset 2026-01-05" in line
+    assert line.index("▼") == plot.NAME + hour * (width // WINDOWS)
+    assert len(line) <= plot.NAME + width
+
+
+def test_the_strips_are_named_as_panes_and_json_name_what_was_judged() -> None:
+    verdicts = {str(aspect): "quiet" for aspect in Aspect}
+    page = Page()
+    plot.timeline(page, Timeline(START, (Window(START, START + HOUR, 1, verdicts),), ()))
+    assert {line.split()[0] for line in lines_of(page)[3:-3]} == set(Aspect)
 
 
 def test_of_many_changes_the_nearest_to_the_onset_are_named_and_the_others_counted() -> None:

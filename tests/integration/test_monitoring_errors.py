@@ -187,7 +187,7 @@ def test_what_wrong_answers_cost_stands_beside_the_metric_expected_first_and_kno
     assert alert.cost.a_day == pytest.approx(cost["a_day"])
     assert words_of_cost(alert) == f"EUR {cost['a_day']:,.0f} a day"
     (window,) = (row for row in queries.results(watched, monitor="m") if row.aspect == "quality")
-    assert "a day beside its holdout" in describe(window).plain
+    assert f"EUR {cost['a_day']:,.0f} a day more than on its holdout" in describe(window).plain
 
 
 @pytest.mark.parametrize("page", [1e9, 5e5])

@@ -32,7 +32,7 @@ def serving(workspace: Workspace, *, known_quality: bool = True, **settings: Any
     return watched
 
 
-def judged(workspace: Workspace, aspect: str) -> list[dict[str, Any]]:
+def judged(workspace: Workspace, aspect: str) -> tuple[dict[str, Any], ...]:
     return next(row for row in queries.results(workspace, monitor="m") if row.aspect == aspect).scores
 
 

@@ -30,48 +30,46 @@ Confirm = Annotated[
 ]
 
 
+ModelFile = Annotated[
+    str | None,
+    typer.Argument(
+        help="A file (skops, ONNX, joblib, pickle, XGBoost, LightGBM) or a folder (MLflow, code); with --external "
+        "the URL where it answers, if it has one.",
+        show_default=False,
+    ),
+]
+Sample = Annotated[Path | None, typer.Option("--sample", help="Rows that the model takes.", show_default=False)]
+AdoptedName = Annotated[
+    str | None, typer.Option("--name", help="By default that of the file, or of the URL's host.", show_default=False)
+]
+External = Annotated[bool, typer.Option("--external", help="It is served elsewhere: only watch it.")]
+Batch = Annotated[bool, typer.Option("--batch", help="It answers no requests: `score` writes tables by it.")]
+Target = Annotated[str | None, typer.Option("--target", help="The sample's column with the truth.", show_default=False)]
+Time = Annotated[str | None, typer.Option("--time", help="The column with the event time.", show_default=False)]
+Key = Annotated[str | None, typer.Option("--key", help="The column with your own key of a row.", show_default=False)]
+Python = Annotated[
+    Path | None,
+    typer.Option("--python", help="The model's own environment: its folder or interpreter.", show_default=False),
+]
+Entry = Annotated[
+    str | None,
+    typer.Option("--entry", help="The model is a function of the code in MODEL: module:predict.", show_default=False),
+]
+TrustPickle = Annotated[bool, typer.Option("--trust-pickle", help="Load this pickle, which runs whatever it contains.")]
+
+
 def adopt(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            help="A file (skops, ONNX, joblib, pickle, XGBoost, LightGBM) or a folder (MLflow, code); with --external "
-            "the URL where it answers, if it has one.",
-            show_default=False,
-        ),
-    ] = None,
-    sample: Annotated[
-        Path | None, typer.Option("--sample", help="Rows that the model takes.", show_default=False)
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", help="By default that of the file, or of the URL's host.", show_default=False),
-    ] = None,
-    external: Annotated[bool, typer.Option("--external", help="It is served elsewhere: only watch it.")] = False,
-    batch: Annotated[
-        bool, typer.Option("--batch", help="It answers no requests: `score` writes tables by it.")
-    ] = False,
-    target: Annotated[
-        str | None, typer.Option("--target", help="The sample's column with the truth.", show_default=False)
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option("--time", help="The column with the event time.", show_default=False)
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", help="The column with your own key of a row.", show_default=False)
-    ] = None,
-    python: Annotated[
-        Path | None,
-        typer.Option("--python", help="The model's own environment: its folder or interpreter.", show_default=False),
-    ] = None,
-    entry: Annotated[
-        str | None,
-        typer.Option(
-            "--entry", help="The model is a function of the code in MODEL: module:predict.", show_default=False
-        ),
-    ] = None,
-    trust_pickle: Annotated[
-        bool, typer.Option("--trust-pickle", help="Load this pickle, which runs whatever it contains.")
-    ] = False,
+    model: ModelFile = None,
+    sample: Sample = None,
+    name: AdoptedName = None,
+    external: External = False,
+    batch: Batch = False,
+    target: Target = None,
+    time: Time = None,
+    key: Key = None,
+    python: Python = None,
+    entry: Entry = None,
+    trust_pickle: TrustPickle = False,
     detach: Detach = False,
     as_data: JsonFlag = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from enum import StrEnum
@@ -22,6 +23,7 @@ UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "Jensen-Shannon", "sha
 
 MARKS = {"quiet": ".", "found": "X", "inconclusive": "?"}
 """A window as one character."""
+LEGEND = "Of the last windows, the newest to the right: . quiet, X found, ? too little data to say."
 
 
 class Rule(StrEnum):
@@ -52,7 +54,10 @@ def alerts(
         kpis = {row.id: kpis_around(workspace, row.id) for row in rows}
     text = table(
         ("alert", "severity", "state", "deployment", "kind", "since", "sure", "costs", "what"),
-        [(a.id, a.severity, a.state, a.deployment, a.kind, a.onset, sure(a), cost(a), a.summary) for a in rows],
+        [
+            (a.id, a.severity, a.state, a.deployment, a.kind, f"{a.onset:%Y-%m-%d %H:%M}", sure(a), cost(a), a.summary)
+            for a in rows
+        ],
     )
     for a in rows:
         text += f"\nalert/{a.id}: {lines[a.id]}" if a.id in lines else ""
@@ -84,13 +89,13 @@ def listed(as_data: JsonFlag = False) -> None:
     with opened() as workspace:
         rows = monitors(workspace)
     text = table(
-        ("monitor", "deployment", "last", "windows", "alerts", "real"),
+        ("monitor", "deployment", "inputs", "quality", "alerts", "real"),
         [
             (
                 row.name,
                 row.deployment,
-                row.last_verdict,
-                " ".join(MARKS.get(verdict, "?") for verdict in row.strip),
+                _strip(row.strip),
+                _strip(row.quality),
                 row.open_alerts,
                 None if row.precision is None else f"{row.precision:.0%} of {row.real + row.noise}",
             )
@@ -98,7 +103,12 @@ def listed(as_data: JsonFlag = False) -> None:
         ],
         empty="No monitors. [monitors.NAME] in quarterdeck.toml watches a deployment.",
     )
-    emit(rows, text, as_data=as_data)
+    emit(rows, text + (f"\n{LEGEND}" if rows else ""), as_data=as_data)
+
+
+def _strip(verdicts: Sequence[str]) -> str:
+    """The newest windows as a character each, the newest to the right."""
+    return "".join(MARKS.get(verdict, "?") for verdict in verdicts) or "-"
 
 
 def run(

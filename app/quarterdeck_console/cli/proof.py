@@ -73,8 +73,9 @@ def _without_proof(row: OperationRow) -> str | None:
                 f"`quarterdeck history {row.deployment}` shows which."
             )
         case "failed" if row.served_by == "external":
+            why = (row.error or "nobody knows why").rstrip(".")
             return (
-                f"{what} failed: {row.error}. What answers there now is not known. `quarterdeck history "
+                f"{what} failed: {why}. What answers there now is not known. `quarterdeck history "
                 f"{row.deployment}` shows what was seen; `quarterdeck jobs` has the log."
             )
         case "failed":

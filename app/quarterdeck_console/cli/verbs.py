@@ -166,5 +166,6 @@ def run() -> int:
         # What Typer itself finds wrong: the parameter is named in this text only, the command in the context only.
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "quarterdeck"
-        say(f"{error.format_message().rstrip('.')}. See `{command} --help`.")
+        words = error.format_message().rstrip(".")
+        say(f"{words}{'' if words.endswith('?') else '.'} See `{command} --help`.")
         return 2

@@ -27,7 +27,6 @@ SIGNS = {"acknowledged": "✓", "silenced": "◌", "resolved": "●"}
 STATES = {"open": BAD, "acknowledged": WARN, "silenced": MUTED, "resolved": GOOD}
 METRICS = ("quality", "estimate")
 """Kinds that are about one metric, and not about columns."""
-UNITS = {"wasserstein_normed": " sigma", "jensen_shannon": " JS", "share_moved": " moved"}
 OF_INPUTS = ("drift", "missing", "unseen")
 """Kinds that are about columns of what comes in."""
 VERBS = {
@@ -39,16 +38,20 @@ VERBS = {
     "across": "sees the columns moved together",
     "slo": "budget burns",
     "outage": "took the gateway along",
+    "traffic": "not as usual",
 }
 QUESTION = "Would a rollback help?"
 ACTIONS = (
-    ("R", "plan a rollback; nothing changes by that"),
-    ("A", "take it on, as real or as noise"),
-    ("S", "let it tell nobody for a while (:silence)"),
-    ("C", "write something down (:note)"),
-    ("b", "Evidently's full report, in a browser"),
+    ("R", "plan a rollback: changes nothing"),
+    ("A", "take it on, as real or noise"),
+    ("S", "let it tell nobody for a while"),
+    ("C", "write something down"),
+    ("b", "Evidently's report, by browser"),
     ("v", "the newest predictions"),
 )
+ACTION_WIDTH = 36
+OF_OPEN_ONES = ("R", "A", "S")
+"""What there is no use for once an alert is resolved."""
 
 
 def severity(row: AlertRow) -> Text:
@@ -56,15 +59,19 @@ def severity(row: AlertRow) -> Text:
     return Text(f"{SIGNS.get(row.state, sign)} {word}", style, no_wrap=True)
 
 
-def what(row: AlertRow) -> Text:
-    """What is wrong: `amount (channel=app)`, `roc_auc worse`."""
+def what(row: AlertRow, *, beside_cost: bool = False) -> Text:
+    """What is wrong: `amount (channel=app)`, `roc_auc worse`, `volume not as usual`.
+
+    `beside_cost` leaves out that a metric is worse where the cost says by how much.
+    """
     if row.kind == "outage":
         return text(f"v{row.version} {VERBS['outage']}")
     words = ", ".join(clean(column) for column in row.columns)
     line = Text(words, STRONG, no_wrap=True)
     if row.slice:
         line.append(f" ({clean(row.slice)})", WARN)
-    if row.kind in VERBS:
+    told = beside_cost and row.kind in METRICS and row.cost is not None and row.cost.a_day is None
+    if row.kind in VERBS and not told:
         line.append(f" {VERBS[row.kind]}")
     if row.also:
         line.append(f" +{len(row.also)}", WARN)
@@ -85,10 +92,13 @@ def sure(row: AlertRow) -> Text:
 
 def cost(row: AlertRow) -> Text:
     """What it costs: the model's relative loss of quality, by labels or by expectation."""
-    words = alert_words.cost(row)
+    return _cost(row, alert_words.cost(row))
+
+
+def _cost(row: AlertRow, words: str | None) -> Text:
     if words is None:
         return text(None if row.state == "resolved" else "not known", FAINT)
-    if words.endswith("none"):
+    if alert_words.costs_nothing(row):
         return text(words, GOOD)
     return text(words, BAD if row.severity == "page" else WARN)
 
@@ -103,8 +113,10 @@ def standing(row: AlertRow) -> Text:
 
 def head(page: Page, row: AlertRow) -> None:
     """What, since when, how sure, what it costs."""
-    page.line(Text("  ").join([severity(row), what(row), Text(clean(f"{row.deployment} v{row.version}"), ACCENT)]))
-    facts = [Text(f"since {day(row.onset)}"), sure(row), cost(row), standing(row)]
+    number_ = Text(f"alert/{row.id}", MUTED)
+    place = Text(clean(f"{row.deployment} v{row.version}"), ACCENT)
+    page.line(Text("  ").join([number_, severity(row), what(row), place]))
+    facts = [Text(f"since {day(row.onset)}"), sure(row), _cost(row, alert_words.cost_in_full(row)), standing(row)]
     page.line(Text("   ").join([fact for fact in facts if fact.plain != DASH]))
     page.line(clean(row.summary), MUTED)
     if row.also:
@@ -129,10 +141,10 @@ def evidence(
     for score in metrics:
         how = "estimated" if "how" in score else "by labels"
         figure = f"{number(score['value']) or DASH} ({number(score.get('low'))} to {number(score.get('high'))})"
-        tolerance = "" if settings is None else f", found from {settings.tolerance:.0%} on"
+        tolerance = "" if settings is None else f" (a finding from {settings.tolerance:.0%} on)"
         page.line(
             f"{clean(score['metric'])} {how}: {figure}, {number(score['baseline']) or DASH} on its holdout: "
-            f"{score.get('loss') or 0.0:+.0%} loss{tolerance}"
+            f"{alert_words.against_holdout(score.get('loss') or 0.0)}{tolerance}"
         )
         _where(page, score)
 
@@ -155,7 +167,7 @@ def _columns(
     *,
     shown: Sequence[int],
 ) -> None:
-    titles = ("  COLUMN", "SCORE", "FROM", "CHANCE", "ROWS", "MISSING", "WEIGHT")
+    titles = ("  COLUMN", "EFFECT", "LIMIT", "CHANCE", "ROWS", "MISSING", "WEIGHT")
     lines = [titles]
     for name, score in columns:
         missing = score.get("missing_current")
@@ -164,7 +176,7 @@ def _columns(
         lines.append(
             (
                 ("> " if name == chosen else "  ") + _short(name, 20),
-                f"{score['effect']:.3g}{UNITS.get(score.get('measure', ''), '')}",
+                f"{score['effect']:.3g} {alert_words.UNITS.get(score.get('measure', ''), '')}".rstrip(),
                 "" if settings is None else number(settings.threshold),
                 alert_words.chance(score["q_value"]) if score.get("q_value") is not None else DASH,
                 number(score.get("n_current")),
@@ -176,6 +188,7 @@ def _columns(
     for index, line in enumerate(lines):
         parts = [line[i].ljust(widths[i]) for i in shown]
         page.line("  ".join(parts).rstrip(), STRONG if line[0].startswith(">") else "" if index else MUTED)
+    page.line("  " + alert_words.legend(str(score.get("measure")) for _, score in columns), MUTED)
 
 
 def _short(words: str, width: int) -> str:
@@ -214,10 +227,18 @@ def rollback(page: Page, plan: RollbackPlan | str | None) -> None:
         page.line(rollback_text.outlook(plan, QUESTION))
 
 
-def actions(page: Page, row: AlertRow) -> None:
+def actions(page: Page, row: AlertRow, *, in_a_line: int = 1) -> None:
+    """The keys that act on it, so many in a line."""
     page.heading("What to do")
-    for key, words in ACTIONS:
-        page.line(Text.assemble((f"{key}  ", BAD if key.isupper() else ACCENT), words))
+    offered = [(key, words) for key, words in ACTIONS if row.state != "resolved" or key not in OF_OPEN_ONES]
+    for first in range(0, len(offered), in_a_line):
+        line = Text()
+        for key, words in offered[first : first + in_a_line]:
+            line.append(f"{key}  ", BAD if key.isupper() else ACCENT).append(f"{words:<{ACTION_WIDTH}}")
+        line.rstrip()
+        page.line(line)
+    if row.runbook:
+        page.line(Text.assemble("Runbook: ", (clean(row.runbook), ACCENT)))
     if row.severity == "informational":
         page.line("It tells nobody: what moved has no weight in this model's answers.", MUTED)
 
@@ -231,7 +252,9 @@ def reactions(page: Page, lines: Sequence[str]) -> None:
 def people(page: Page, row: AlertRow) -> None:
     """Who has it, and where else it is dealt with."""
     page.line("")
-    page.field("owner", row.owner).field("runbook", row.runbook, ACCENT).field("ticket", row.ticket, ACCENT)
+    page.field("owner", row.owner or f"nobody is named under [monitors.{row.monitor}]", "" if row.owner else MUTED)
+    if row.ticket:
+        page.field("ticket", row.ticket, ACCENT)
     if row.acknowledged_by:
         page.field("taken on by", f"{row.acknowledged_by}: {row.judgement}")
     if row.silenced_until:

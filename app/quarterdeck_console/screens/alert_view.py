@@ -166,7 +166,14 @@ class AlertView(View):
     def keys(self) -> Sequence[Key]:
         several = ("alert.next_column",) if len(self._columns) > 1 else ()
         return by_id(
-            *several, "text.page_down", "write.roll_back", "write.acknowledge", "row.report", "go.back", "go.help"
+            "write.roll_back",
+            "write.acknowledge",
+            "write.silence",
+            "write.comment",
+            "row.report",
+            *several,
+            "text.page_down",
+            "go.help",
         )
 
     @property
@@ -225,16 +232,22 @@ class AlertView(View):
             return
         left, right = Page(), Page()
         wide = self.screen.has_class("-wide")
-        self._draw_what(left, picture)
+        alert_text.head(left, picture.row)
+        alert_text.reactions(left, picture.reactions)
+        self._draw_next(right if wide else left, picture, in_a_line=1 if wide else 2)
+        self._draw_evidence(left, picture)
         self._draw_why(right if wide else left, picture)
         self._text.show(left.text)
         self._beside.show(_without_blank(right.text))
 
-    def _draw_what(self, page: Page, picture: Picture) -> None:
+    def _draw_next(self, page: Page, picture: Picture, *, in_a_line: int) -> None:
+        """What decides at night stands before all that explains it."""
+        alert_text.rollback(page, picture.plan)
+        alert_text.actions(page, picture.row, in_a_line=in_a_line)
+
+    def _draw_evidence(self, page: Page, picture: Picture) -> None:
         row, columns = picture.row, self._columns
         chosen = columns[self._chosen % len(columns)] if columns else None
-        alert_text.head(page, row)
-        alert_text.reactions(page, picture.reactions)
         alert_text.evidence(page, row, picture.settings, chosen if len(columns) > 1 else None)
         if isinstance(self._portraits, dict) and chosen is not None:
             plot.portrait(page, self._portraits[chosen])
@@ -252,8 +265,6 @@ class AlertView(View):
 
     def _draw_why(self, page: Page, picture: Picture) -> None:
         alert_text.suspects(page, picture.incident.suspects)
-        alert_text.rollback(page, picture.plan)
-        alert_text.actions(page, picture.row)
         alert_text.people(page, picture.row)
         alert_text.happened(page, picture.incident)
 

@@ -52,13 +52,13 @@ class AlertsPane(Pane):
         "go.help",
     )
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("ID", lambda r: text(r.id, MUTED), right=True, priority=4),
+        Column("ID", lambda r: text(r.id, MUTED), right=True),
         Column("SEVERITY", lambda r: alert_text.severity(r)),
-        Column("WHAT", lambda r: alert_text.what(r), least=18),
-        Column("DEPLOYMENT", lambda r: text(f"{r.deployment} v{r.version}", ACCENT), least=8),
+        Column("WHAT", lambda r: alert_text.what(r, beside_cost=True), least=15, fair=30),
+        Column("ON", lambda r: text(f"{r.deployment} v{r.version}", ACCENT), least=8, fair=16),
         Column("SINCE", lambda r: alert_text.since(r)),
-        Column("SURE", lambda r: alert_text.sure(r), priority=2),
-        Column("COSTS", lambda r: alert_text.cost(r), least=14),
+        Column("SURE", lambda r: alert_text.sure(r)),
+        Column("COSTS", lambda r: alert_text.cost(r), least=9, fair=20),
         Column("STATE", lambda r: alert_text.standing(r), priority=3),
         Column("KIND", lambda r: text(r.kind), priority=5),
         Column("SUMMARY", lambda r: text(r.summary, MUTED), priority=6, least=20),

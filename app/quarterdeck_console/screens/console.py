@@ -168,15 +168,21 @@ class ConsoleScreen(Frame):
         earlier = [name for name in self._trail.visited[: self._trail.place + 1] if name != self._pane]
         if earlier:
             self.open_pane(earlier[-1])
+        else:
+            self.say("There was no pane before this one.")
 
     def action_history(self, by: int) -> None:
         name = self._trail.step(by)
         if name is not None:
             self.open_pane(name)
+        else:
+            self.say("There is nothing further that way in history.")
 
     def action_next_table(self, step: int) -> None:
         if isinstance(self.view, PulseView):
             self.view.next_table(step)
+        else:
+            self.say("There is one table here: Tab moves between those of Pulse.")
 
     # The line at the bottom ---------------------------------------------------------------------------------------
 
@@ -245,23 +251,32 @@ class ConsoleScreen(Frame):
 
     # Looking ------------------------------------------------------------------------------------------------------
 
+    def _row_or_word(self) -> Row | None:
+        """The row under the cursor; where there is none that is said, so that no key is pressed in vain."""
+        if self.view.row is None:
+            self.say("There is no row under the cursor.", bad=True)
+        return self.view.row
+
     def action_help(self) -> None:
         pane = self.view.pane
         self.enter(TextPage("help", lambda _: help.text_of(pane)))
 
     def action_describe(self) -> None:
-        pane, row = self.view.pane, self.view.row
+        pane, row = self.view.pane, self._row_or_word()
         if pane is not None and row is not None:
             self.enter(TextPage(row.key, lambda workspace: pane.detail(workspace, row.source)), pane, row)
 
     def action_raw(self) -> None:
-        pane, row = self.view.pane, self.view.row
+        pane, row = self.view.pane, self._row_or_word()
         if row is not None:
             self.enter(TextPage("raw", lambda _: help.raw_text(row.source)), pane, row)
 
     def action_logs(self) -> None:
-        pane, row = self.view.pane, self.view.row
+        pane, row = self.view.pane, self._row_or_word()
         if pane is None or row is None:
+            return
+        if not pane.has_logs:
+            self.say("l shows the log of a run, a job or a schedule: press 2 or 8 and choose one.", bad=True)
             return
 
         def find(workspace: Workspace) -> Path | None:
@@ -276,9 +291,10 @@ class ConsoleScreen(Frame):
         self.reports.ask(self.view.pane, self.view.row)
 
     def action_copy(self) -> None:
-        if self.view.row is not None:
-            self.app.copy_to_clipboard(self.view.row.key)
-            self.say(f"{self.view.row.key} was sent to the terminal's clipboard.")
+        row = self._row_or_word()
+        if row is not None:
+            self.app.copy_to_clipboard(row.key)
+            self.say(f"{row.key} was sent to the terminal's clipboard.")
 
     def action_reload(self) -> None:
         self.view.reload()
@@ -294,9 +310,8 @@ class ConsoleScreen(Frame):
 
     def _plan(self, *, undo: bool) -> None:
         # The row is captured now: whatever the refresh does meanwhile, the plan is about what was pressed on.
-        pane, row = self.view.pane, self.view.row
+        pane, row = self.view.pane, self._row_or_word()
         if pane is None or row is None:
-            self.say("There is no row under the cursor.", bad=True)
             return
 
         def opened(target: RollbackTarget | str) -> None:

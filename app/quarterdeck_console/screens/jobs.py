@@ -123,6 +123,7 @@ def _attempt(work: Work) -> Text:
 class JobsPane(Pane):
     name = "jobs"
     title = "Jobs"
+    has_logs = True
     empty = (
         "No schedules and no jobs yet.\n"
         "[schedules.NAME] and [monitors.NAME] in quarterdeck.toml make schedules;\n"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 
-from quarterdeck_console.formatting import DASH, Page, day, duration, number, state, text
+from quarterdeck.values import as_written
+from quarterdeck_console.alert_words import UNITS, against_holdout, legend
+from quarterdeck_console.formatting import DASH, Page, clean, day, duration, number, state, text
 from quarterdeck_console.screens import kpis
 from quarterdeck_console.screens.pane import MOVES, Pane, RollbackTarget, TextPage
 from quarterdeck_console.themes import ACCENT, BAD, GOOD, MUTED, WARN
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from quarterdeck.workspace import Workspace
 
 STRIP = {"quiet": ("●", GOOD), "found": ("✖", BAD), "inconclusive": ("▲", WARN)}
-UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "JS", "share_moved": "moved"}
 METRICS = ("quality", "estimate")
 """Aspects whose windows have one figure, and not one for each column."""
 SIGNALS = ("traffic", "across", "fairness")
@@ -38,6 +40,12 @@ def strip(verdicts: Sequence[str]) -> Text:
     for verdict in verdicts:
         line.append(*STRIP.get(verdict, ("·", MUTED)))
     return line if verdicts else text(None)
+
+
+def last(row: MonitorRow) -> Text:
+    """The worse one of what was last said of the inputs and of the quality."""
+    said = [verdicts[-1] for verdicts in (row.strip, row.quality) if verdicts]
+    return state(min(said, key=list(STRIP)[::-1].index)) if said else text(None)
 
 
 def precision(row: MonitorRow) -> Text:
@@ -59,8 +67,8 @@ class MonitorsPane(Pane):
     columns: ClassVar[tuple[Column, ...]] = (
         Column("MONITOR", lambda r: text(r.name, ACCENT), least=8),
         Column("DEPLOYMENT", lambda r: text(r.deployment), least=8),
-        Column("LAST", lambda r: state(r.last_verdict) if r.last_verdict else text(None)),
-        Column("WINDOWS", lambda r: strip(r.strip)),
+        Column("LAST", lambda r: last(r)),
+        Column("INPUTS", lambda r: strip(r.strip)),
         Column("QUALITY", lambda r: strip(r.quality), priority=2),
         Column("ALERTS", lambda r: text(r.open_alerts or " ", BAD), right=True),
         Column("REAL", precision, priority=2),
@@ -88,12 +96,22 @@ class MonitorsPane(Pane):
     def detail(self, workspace: Workspace, row: Any) -> Text:
         settings = workspace.settings.monitors[row.name]
         page = Page().title(row.name, f"watches {row.deployment}")
-        page.field("precision", precision(row)).field("owner", settings.owner).field("runbook", settings.runbook)
+        unjudged = Text("nobody has judged one yet: A on an alert", MUTED)
+        page.field("real alerts", precision(row) if row.real + row.noise else unjudged)
         kpis.newest(page, workspace, row.deployment)
         page.heading("Settings").fields(
-            {name: value for name, value in settings.model_dump(mode="json").items() if value not in (None, [], "")}
+            {name: _as_set(value) for name, value in settings.model_dump().items() if value not in (None, (), "")}
         )
         return page.text
+
+
+def _as_set(value: object) -> object:
+    """A setting as quarterdeck.toml has it."""
+    if isinstance(value, timedelta):
+        return as_written(value)
+    if isinstance(value, datetime):
+        return day(value)
+    return f"[{', '.join(str(one) for one in value)}]" if isinstance(value, tuple) else value
 
 
 class WindowsPane(Pane):
@@ -131,31 +149,36 @@ class WindowsPane(Pane):
         return not row.served
 
     def enter(self, row: Any) -> TextPage:
-        return TextPage(f"{day(row.window_start)}", lambda workspace: describe(row))
+        return TextPage(f"{day(row.window_start)} {row.aspect} v{row.version}", lambda workspace: describe(row))
 
     def detail(self, workspace: Workspace, row: Any) -> Text:
         return describe(row)
 
 
 def worst(row: ResultRow) -> Text:
-    """The column that moved most; for quality the metric."""
+    """The column or the signal that stands out most; for quality the metric."""
     if not row.scores:
         return text("nothing to compare with" if row.aspect == "inputs" else None, MUTED)
+    style = BAD if row.verdict == "found" else ""
     if row.aspect in METRICS:
         score = row.scores[0]
-        return text(f"{score['metric']} {number(score['value']) or DASH}, {number(score['baseline']) or DASH} before")
+        known = score["value"] is not None and score["baseline"] is not None
+        return text(f"{score['metric']} {against_holdout(score['loss']) if known else 'cannot be judged'}", style)
+    found = [one["column"] for one in row.scores if one["verdict"] == "drifted"]
     if row.aspect in SIGNALS:
-        found = [one["column"] for one in row.scores if one["verdict"] == "drifted"]
-        return text(", ".join(found) or f"{row.n_current:,} came", BAD if found else "")
+        quiet = f"AUC {number(row.scores[0]['auc'])}" if row.aspect == "across" else "nothing stands out"
+        return text(", ".join(found) or quiet, style or MUTED)
     score = max(row.scores, key=lambda one: (one["verdict"] == "drifted", one["effect"]))
-    return text(f"{score['column']} {number(score['effect'])}", BAD if score["verdict"] == "drifted" else "")
+    return text(f"{score['column']} {score['effect']:.2g} {UNITS[score['measure']]}", style or MUTED)
 
 
 def describe(row: ResultRow) -> Text:
     """A window with all its figures."""
     page = Page().title(f"{row.monitor}, {row.aspect} of version {row.version}", state(row.verdict))
     page.field("window", f"{day(row.window_start)} to {day(row.window_end)} (event time)")
-    page.field("rows", number(row.n_current)).field("reference", number(row.n_reference) or None)
+    page.field("rows", number(row.n_current))
+    if row.n_reference:
+        page.field("reference", f"{number(row.n_reference)} rows")
     if not row.served:
         page.field("served", "no: judged beside, to tell whether going back would help", MUTED)
     if row.aspect in METRICS:
@@ -164,12 +187,15 @@ def describe(row: ResultRow) -> Text:
             page.field("labelled", f"{row.n_labelled:,} ({score['coverage']:.0%})")
         else:
             page.field("estimated", HOW[score["how"]]).line(BLIND, WARN)
-        page.field(score["metric"], f"{number(score['value'])} ({number(score['low'])} to {number(score['high'])})")
-        page.field("before", number(score["baseline"])).field("loss", f"{score['loss']:+.1%}")
+        _metric(page, score)
         money = score.get("cost")
         if money is not None:
-            interval = f"{money['low']:,.0f} to {money['high']:,.0f}"
-            page.field("costs", f"{money['currency']} {money['a_day']:+,.0f} a day beside its holdout ({interval})")
+            more = "more" if money["a_day"] >= 0 else "less"
+            page.field(
+                "costs",
+                f"{money['currency']} {abs(money['a_day']):,.0f} a day {more} than on its holdout "
+                f"({money['low']:,.0f} to {money['high']:,.0f} more, with 95%)",
+            )
         _errors(page, score)
         _reliability(page, score.get("reliability"))
         return page.text
@@ -179,29 +205,56 @@ def describe(row: ResultRow) -> Text:
         return _across(page, row)
     if row.aspect == "fairness":
         return _fairness(page, row)
-    ranked = sorted(row.scores, key=lambda one: (one["verdict"] != "drifted", -one["effect"]))
-    columns: dict[str, Callable[[dict[str, Any]], object]] = {
-        "COLUMN": lambda one: one["column"],
-        "VERDICT": lambda one: one["verdict"],
-        "EFFECT": lambda one: f"{number(one['effect'])} {UNITS[one['measure']]}",
-        "Q": lambda one: number(one["q_value"]),
-        "MISSING": lambda one: f"{one['missing_current']:.1%}",
-    }
-    if row.aspect == "inputs":
-        columns["EVIDENTLY"] = lambda one: _preset(one["preset"])
-    if any(one["missing_verdict"] == "drifted" for one in ranked):
-        columns["OF THAT"] = lambda one: one["missing_verdict"]
-    if any(one["unseen"] for one in ranked):
-        columns["UNSEEN"] = lambda one: f"{one['unseen']:.1%}{' found' * (one.get('unseen_verdict') == 'drifted')}"
-    if any(one.get("figures") for one in ranked):
-        columns["PSI"] = lambda one: number((one.get("figures") or {}).get("psi"))
-        columns["KS"] = lambda one: number((one.get("figures") or {}).get("ks"))
-        columns["CHI2 P"] = lambda one: number((one.get("figures") or {}).get("chi_squared"))
-    if any(one["slice"] for one in ranked):
-        columns["IN"] = lambda one: one["slice"] or ""
-    page.heading("Columns, the furthest first")
-    page.table(columns, ([tell(one) for tell in columns.values()] for one in ranked))
+    _columns(page, sorted(row.scores, key=lambda one: (not _found(one), -one["effect"])))
     return page.text
+
+
+def _found(score: dict[str, Any]) -> str:
+    """What was found in a column: that it drifted, misses values or has new ones; nothing where it is quiet."""
+    signs = {"drifted": "verdict", "missing": "missing_verdict", "unseen": "unseen_verdict"}
+    return ", ".join(word for word, name in signs.items() if score.get(name) == "drifted")
+
+
+def _columns(page: Page, ranked: Sequence[dict[str, Any]]) -> None:
+    """A line for each column that fits 80 characters, and what else is known in a table of its own."""
+    page.heading("Columns, the furthest first")
+    titles = ("COLUMN", "VERDICT", "EFFECT", "Q", "MISSING", "UNSEEN")
+    page.table(titles, ([one["column"], _found(one) or one["verdict"], *_figures(one)] for one in ranked))
+    for one in ranked:
+        if one["slice"]:
+            page.line(Text.assemble(f"{clean(one['column'])} moved in ", (clean(one["slice"]), WARN), " only"))
+    page.line(f"{legend(one['measure'] for one in ranked)}; unseen: values new to it", MUTED)
+    if any(one.get("figures") or one.get("preset") for one in ranked):
+        page.heading("The customary figures")
+        customary = ("COLUMN", "EVIDENTLY", "PSI", "KS", "CHI2 P")
+        page.table(customary, ([one["column"], *_customary(one)] for one in ranked))
+
+
+def _figures(score: dict[str, Any]) -> tuple[str, ...]:
+    q_value = score["q_value"]
+    return (
+        f"{score['effect']:.3g} {UNITS[score['measure']]}",
+        "<0.001" if q_value < 0.001 else f"{q_value:.2g}",
+        f"{score['missing_current']:.1%}",
+        f"{score['unseen']:.1%}",
+    )
+
+
+def _customary(score: dict[str, Any]) -> tuple[str, ...]:
+    figures = score.get("figures") or {}
+    named = (number(figures.get(name)) or DASH for name in ("psi", "ks", "chi_squared"))
+    return _preset(score.get("preset")) or DASH, *named
+
+
+def _metric(page: Page, score: dict[str, Any]) -> None:
+    """A metric with where it lies, and beside its holdout, in words."""
+    known = score["value"] is not None
+    words = f"{number(score['value'])} (95%: {number(score['low'])} to {number(score['high'])})"
+    page.field(score["metric"], words if known else "not defined on these rows")
+    if score["baseline"] is None:
+        page.field("on its holdout", "not known, so nothing to compare with", MUTED)
+    else:
+        page.field("on its holdout", number(score["baseline"]) + known * f": {against_holdout(score['loss'])} now")
 
 
 def _across(page: Page, row: ResultRow) -> Text:
@@ -242,8 +295,12 @@ def _signal(score: dict[str, Any]) -> tuple[str, str]:
     form: Callable[[float], str] = number
     if score["column"] in ("rejections", "errors", "fallbacks"):
         form = "{:.1%}".format
-    elif score["column"] != "volume":
+    elif score["column"] == "volume":
+        form = "{:,.0f}".format
+    else:
         form = duration
+    if score["column"] == "silence" and not score["value"]:
+        return "none", DASH
     return form(score["value"]), DASH if score["usual"] is None else form(score["usual"])
 
 
@@ -252,7 +309,7 @@ def _errors(page: Page, score: dict[str, Any]) -> None:
     from quarterdeck.monitoring.finding import LOSSES
 
     if score.get("slice"):
-        page.field("in", score["slice"], BAD)
+        page.field("worst in", score["slice"], BAD)
     change = score.get("change")
     if change is not None:
         figures = f"{number(change['before'])} on the holdout, {number(change['now'])} in this window"
@@ -262,8 +319,9 @@ def _errors(page: Page, score: dict[str, Any]) -> None:
     page.heading(f"Slices by {LOSSES[score['measure']]}, the gravest first")
     columns: dict[str, Callable[[dict[str, Any]], object]] = {
         "SLICE": lambda one: one["slice"],
+        "VERDICT": lambda one: one.get("verdict") or DASH,
         "ROWS": lambda one: number(one["n_current"]),
-        "BEFORE": lambda one: number(one["before"]),
+        "HOLDOUT": lambda one: number(one["before"]),
         "NOW": lambda one: number(one["after"]),
         "Q": lambda one: number(one["q_value"]),
     }

@@ -68,6 +68,8 @@ class Pane(ABC):
     """What to do when there are no rows."""
     keys: ClassVar[tuple[str, ...]] = MOVES
     """Ids of the keys that the footer offers."""
+    has_logs: ClassVar[bool] = False
+    """Its rows have log files."""
     live_traffic: ClassVar[bool] = False
     """Read again when predictions arrive, not only when the state changes."""
     newest_first: ClassVar[bool] = False
@@ -97,7 +99,7 @@ class Pane(ABC):
         return None
 
     def log(self, workspace: Workspace, row: Any) -> Path | None:
-        """The row's log file. Runs in a thread."""
+        """The row's log file, where its pane `has_logs`. Runs in a thread."""
         return None
 
     def rollback_target(self, workspace: Workspace, row: Any) -> RollbackTarget | str:

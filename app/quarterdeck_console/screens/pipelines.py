@@ -56,6 +56,7 @@ def describe_run(workspace: Workspace, run_id: int) -> Text:
 class PipelinesPane(Pane):
     name = "pipelines"
     title = "Pipelines"
+    has_logs = True
     empty = (
         "No pipelines yet.\n"
         "Write pipelines/train.py with @step functions and pipeline(...),\n"
@@ -125,6 +126,7 @@ class PipelinesPane(Pane):
 class RunsPane(Pane):
     name = "runs"
     title = "Runs"
+    has_logs = True
     empty = "No runs yet. Press Esc, then E on the pipeline, or `quarterdeck run PIPELINE`."
     keys = ("move.enter", "row.logs", "row.describe", "write.execute", "write.cancel", "go.back", "go.help")
     columns = (
@@ -174,6 +176,7 @@ class RunsPane(Pane):
 class StepsPane(Pane):
     name = "steps"
     title = "Steps"
+    has_logs = True
     empty = "No steps yet: the run is waiting for a runner (`quarterdeck up` starts one)."
     keys = ("move.enter", "row.logs", "write.cancel", "go.back", "go.help")
     columns = (

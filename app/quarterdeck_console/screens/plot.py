@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from quarterdeck.monitoring.queries import ResultRow
     from quarterdeck.monitoring.timeline import Timeline
 
-NAME = 11
+NAME = 12
 """Columns for the names of lines."""
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 LYING = " ▏▎▍▌▋▊▉█"
@@ -34,15 +34,8 @@ STRIP_WIDTH = 64
 NARROW = 36
 """The same in the detail beside a table."""
 MOST_MARKS = 12
-ASPECTS = {
-    "inputs": "inputs",
-    "across": "together",
-    "traffic": "traffic",
-    "fairness": "fairness",
-    "predictions": "answers",
-    "estimate": "estimate",
-    "quality": "quality",
-}
+ASPECTS = ("inputs", "across", "traffic", "fairness", "predictions", "estimate", "quality")
+"""What is said of a window, in the order of the strips."""
 
 
 def portrait(page: Page, one: Portrait) -> None:
@@ -165,10 +158,10 @@ def timeline(page: Page, found: Timeline, *, width: int = STRIP_WIDTH) -> None:
     cell = max(1, min(4, width // len(windows)))
     starts = [window.start for window in windows]
     onset = _column(found.onset, starts, windows[-1].end, cell)
-    page.line(Text.assemble(" " * (NAME + onset), (f"▼ onset {day(found.onset)}", WARN)))
-    for aspect, name in ASPECTS.items():
+    page.line(_onset(found, onset, width))
+    for aspect in ASPECTS:
         if any(aspect in window.verdicts for window in windows):
-            line = Text(f"{name:<{NAME}}", MUTED)
+            line = Text(f"{aspect:<{NAME}}", MUTED)
             for window in windows:
                 sign, style = STRIP.get(window.verdicts.get(aspect, ""), ("·", FAINT))
                 line.append(sign, style).append(" " * (cell - 1))
@@ -218,6 +211,14 @@ def _kpi_strip(one: KpiAround, cell: int) -> Text:
 def _short(name: str) -> str:
     name = clean(name)
     return name if len(name) < NAME else f"{name[: NAME - 2]}…"
+
+
+def _onset(found: Timeline, place: int, width: int) -> Text:
+    """The onset's mark in its place, its words to the left of it where there is no room to the right."""
+    words = f"onset {day(found.onset)}"
+    if place + len(words) + 2 <= width:
+        return Text(" " * (NAME + place) + f"▼ {words}", WARN)
+    return Text(f"{words} ▼".rjust(NAME + place + 1), WARN)
 
 
 def _marks(page: Page, found: Timeline, starts: Sequence[datetime], cell: int) -> None:

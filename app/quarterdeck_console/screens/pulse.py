@@ -14,6 +14,7 @@ from textual.containers import Grid
 from quarterdeck_console.formatting import bars, moment, state, text
 from quarterdeck_console.keymap import Key, by_id
 from quarterdeck_console.reading import Reader
+from quarterdeck_console.screens import alert_text
 from quarterdeck_console.screens.alerts import AlertsPane, read_alerts
 from quarterdeck_console.screens.deployments import DeploymentsPane, Served, rate, read_served
 from quarterdeck_console.screens.pane import Pane
@@ -56,10 +57,10 @@ class PulseModels(RegistryPane):
 
 class PulseAlerts(AlertsPane):
     columns = (
-        Column("SEVERITY", lambda r: state(r.severity)),
+        Column("ID", lambda r: text(r.id, MUTED), right=True),
+        Column("SEVERITY", lambda r: alert_text.severity(r)),
+        Column("WHAT", lambda r: alert_text.what(r), least=15, fair=24),
         Column("ON", lambda r: text(f"{r.deployment} v{r.version}", ACCENT), least=8),
-        Column("COLUMNS", lambda r: text(", ".join(r.columns)), least=6),
-        Column("IN", lambda r: text(r.slice or " ", WARN), priority=2, least=8),
         Column("STATE", lambda r: text(r.state, MUTED), priority=3),
     )
     empty = "No open alerts."
@@ -127,9 +128,10 @@ def read_pulse(workspace: Workspace) -> Pulse:
     names = dict.fromkeys(alert.deployment for alert in alerts if alert.severity != "informational")
     troubled = {name: place for place, name in enumerate(names)}
     deployments.sort(key=lambda r: (r.deployment.state not in UNHEALTHY, troubled.get(r.name, len(troubled)), r.name))
+    asking = sum(alert.severity != "informational" for alert in alerts)
     tiles = [
         (len({*troubled} | {r.name for r in deployments if r.deployment.state in UNHEALTHY}), "unhealthy", BAD),
-        (sum(a.severity != "informational" for a in alerts), "alerts", BAD),
+        (asking, "alert" if asking == 1 else "alerts", BAD),
         (sum(r.deployment.state == "planned" for r in deployments), "rolling out", BUSY),
         (sum(r.last_state == "held" for r in pipelines), "held by a gate", WARN),
         (sum(r.last_state in FAILED for r in pipelines), "failed", BAD),
@@ -137,7 +139,7 @@ def read_pulse(workspace: Workspace) -> Pulse:
     ]
     line = Text(" ")
     for count, words, style in tiles:
-        line.append(f"{count}", f"bold {style}" if count else FAINT).append(f" {words}    ", STRONG if count else MUTED)
+        line.append(f"{count}", f"bold {style}" if count else FAINT).append(f" {words}   ", STRONG if count else MUTED)
     quarters = zip(QUARTERS, (pipelines, models, alerts, deployments), strict=True)
     return Pulse(line, tuple([pane.table_row(row) for row in rows] for pane, rows in quarters))
 

@@ -187,7 +187,7 @@ def _next_step(operation: OperationRow) -> str:
         case "verified":
             return "It serves. U undoes it; Esc leaves."
         case "failed" if operation.served_by == "external":
-            return f"It failed: {clean(operation.error or 'the command failed')}. `:job` has its log. R plans another."
+            return f"It failed: {_ending(operation.error or 'the command failed')} `:job` has its log. R plans another."
         case "planned" if operation.served_by == "external":
             return "Waiting for the rollback_command, which a runner runs as a job. It goes on without this screen."
         case "unproven" if operation.served_by == "batch":
@@ -198,7 +198,7 @@ def _next_step(operation: OperationRow) -> str:
             )
         case "failed":
             return (
-                f"It failed: {clean(operation.error or 'a worker could not serve it')}. What served before goes on "
+                f"It failed: {_ending(operation.error or 'a worker could not serve it')} What served before goes on "
                 "serving there. U takes it back; R plans another."
             )
         case "unproven":
@@ -210,3 +210,8 @@ def _next_step(operation: OperationRow) -> str:
             return "Another change came before it was verified. R plans again from what is desired now."
         case _:
             return "Waiting for the gateway. The operation goes on without this screen: Esc leaves."
+
+
+def _ending(words: str) -> str:
+    """An error as a sentence, however it ends."""
+    return f"{clean(words).rstrip('.')}."

@@ -15,6 +15,8 @@ from quarterdeck_console.widgets.line import Line
 
 MOST_KEYS = 8
 MOST_LINES = 4
+GAPS = (3, 2)
+"""Between keys; the narrower one where they do not all fit by the first."""
 
 
 class Crumbs(Line):
@@ -70,7 +72,7 @@ class Crumbs(Line):
 
 
 class Footer(Line):
-    """At most eight keys that fit the context."""
+    """At most eight keys that fit the context. The last one, which tells of all others, stays on any screen."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -84,12 +86,18 @@ class Footer(Line):
         self._compose_line()
 
     def _compose_line(self) -> None:
-        line = Text(" ")
-        for key in self._keys:
-            style = f"bold {BAD}" if key.id.startswith("write.") else f"bold {ACCENT}"
-            part = Text.assemble((key.key, style), (f" {key.label}", MUTED))
-            if line.cell_len + part.cell_len > self.size.width:
-                break
-            line.append_text(part).append("   ")
-        line.rstrip()
-        self.show(line)
+        parts = [_part(key) for key in self._keys]
+        gap = next((gap for gap in GAPS if _width(parts, gap) <= self.size.width), GAPS[-1])
+        while len(parts) > 1 and _width(parts, gap) > self.size.width:
+            del parts[-2]
+        self.show(Text(" ").append_text(Text(" " * gap).join(parts)))
+
+
+def _part(key: Key) -> Text:
+    style = f"bold {BAD}" if key.id.startswith("write.") else f"bold {ACCENT}"
+    return Text.assemble((key.key, style), (f" {key.label}", MUTED))
+
+
+def _width(parts: Sequence[Text], gap: int) -> int:
+    """With a blank at the left end."""
+    return 1 + sum(part.cell_len for part in parts) + gap * (len(parts) - 1)

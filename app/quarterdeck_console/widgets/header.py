@@ -30,6 +30,7 @@ class Status:
     """False until the engine has answered: nothing may look healthy before it was looked at."""
     last_change: str = ""
     pages: int = 0
+    """How many of the alerts page."""
     alerts: int = 0
     operations: int = 0
     jobs: int = 0
@@ -124,8 +125,9 @@ class Header(Line):
         s = self.status
         if not s.alerts:
             return Text("● no alerts", GOOD)
-        words = f"{s.alerts} alert{'s' * (s.alerts != 1)}"
-        return Text(f"✖ {words}", f"bold {BAD}") if s.pages else Text(f"▲ {words}", WARN)
+        told = ((s.pages, "✖", "page", f"bold {BAD}"), (s.alerts - s.pages, "▲", "warning", WARN))
+        parts = [Text(f"{sign} {n} {word}{'s' * (n != 1)}", style) for n, sign, word, style in told if n]
+        return Text("  ").join(parts)
 
 
 def _end(at: datetime | None) -> str:

@@ -5,7 +5,8 @@ Textual's own DataTable measures every cell and moves its cursor when rows move:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,8 @@ class Column:
     right: bool = False
     least: int = 0
     """A column that may shrink to this width and takes what room is left; 0 keeps its natural width."""
+    fair: int = 0
+    """Of one that may shrink: as wide as it has to be before a less important column is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,25 +177,35 @@ class Table(Widget, can_focus=True):
         for row in self.rows:
             for i, cell in enumerate(row.cells):
                 self._natural[i] = max(self._natural[i], cell.cell_len)
-        shown = list(range(len(self.columns)))
         least = [min(c.least, self._natural[i]) if c.least else self._natural[i] for i, c in enumerate(self.columns)]
         room = self.size.width - 2
-
-        def needed() -> int:
-            return sum(least[i] for i in shown) + GAP * (len(shown) - 1)
-
-        while len(shown) > 1 and needed() > room:
-            worst = max(shown, key=lambda i: (self.columns[i].priority, i))
-            if self.columns[worst].priority == 1:
-                break
-            shown.remove(worst)
-        left = max(0, room - needed())
+        shown = self._shown(least, room)
+        left = max(0, room - _needed(least[i] for i in shown))
         widths = {i: least[i] for i in shown}
         for i in shown:
             more = min(left, self._natural[i] - widths[i])
             widths[i] += more
             left -= more
         self._layout = [(i, widths[i]) for i in shown]
+
+    def _shown(self, least: Sequence[int], room: int) -> list[int]:
+        """The columns that fit: the least important go, until those that are left have what they need."""
+        fair = [
+            max(width, min(c.fair, self._natural[i]))
+            for i, (c, width) in enumerate(zip(self.columns, least, strict=True))
+        ]
+        shown = list(range(len(self.columns)))
+        while len(shown) > 1:
+            worst = max(shown, key=lambda i: (self.columns[i].priority, i))
+            lowest = self.columns[worst].priority
+            if lowest == 1:
+                break
+            more_important = [i for i in shown if self.columns[i].priority < lowest]
+            widths = {i: fair[i] if i in more_important else least[i] for i in shown}
+            if _needed(widths.values()) <= room:
+                break
+            shown.remove(worst)
+        return shown
 
     def _keep_visible(self) -> None:
         last = max(0, len(self.rows) - self._page)
@@ -240,7 +253,7 @@ class Table(Widget, can_focus=True):
 
     def _empty_line(self, y: int, width: int) -> Strip:
         words = self._filtered or self.empty if self.loaded else "reading ..."
-        lines = words.split("\n")
+        lines = [part for line in words.split("\n") for part in textwrap.wrap(line, max(10, width - 2)) or [""]]
         offset = y if self.size.height < 6 else y - 1
         return self._strip(Text(" " + lines[offset] if 0 <= offset < len(lines) else "", style=MUTED), width)
 
@@ -308,3 +321,9 @@ class Table(Widget, can_focus=True):
 
     def on_blur(self) -> None:
         self.refresh()
+
+
+def _needed(widths: Iterable[int]) -> int:
+    """The room that columns so wide take, with the gaps between them."""
+    known = list(widths)
+    return sum(known) + GAP * max(0, len(known) - 1)

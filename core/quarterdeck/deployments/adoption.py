@@ -20,7 +20,10 @@ from quarterdeck.values import check_name
 from quarterdeck.workspace import Workspace
 
 if TYPE_CHECKING:
+    from quarterdeck.deployments.operation import Operation
     from quarterdeck.registry.adoption import Surroundings
+    from quarterdeck.registry.registration import Candidate
+    from quarterdeck.registry.version import ModelVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,29 @@ def adopt(
     )
     answering = ServedBy.BATCH if batch else served_in_gateway(candidate.format)
     served_by = ServedBy.EXTERNAL if path is None else answering
+    version, operation = _take_over(workspace, name, candidate, served_by, path=path, url=url, actor=actor)
+    return Adopted(
+        model=name,
+        version=version.number,
+        deployment=name,
+        monitor=_watch(workspace, name),
+        operation=operation.id or 0,
+        unknown=(*version.unknown, *_unproven(version.number, served_by)),
+        lines=host_lines(workspace, name, version) if served_by is ServedBy.EXTERNAL else None,
+    )
+
+
+def _take_over(
+    workspace: Workspace,
+    name: str,
+    candidate: Candidate,
+    served_by: ServedBy,
+    *,
+    path: Path | None,
+    url: str | None,
+    actor: str | None,
+) -> tuple[ModelVersion, Operation]:
+    """Register and deploy it, in one transaction."""
     with workspace.change("adopt") as tx:
         version = register(tx, workspace, candidate, actor=actor)
         operation = deploy_in(
@@ -96,20 +122,16 @@ def adopt(
             find_deployment(tx, name).url = url
         data = {"version": version.number, "served_by": str(served_by), "source": source}
         workspace.record(tx, "model.adopted", f"deployment/{name}", data, actor=actor)
-    unknown = tuple(version.unknown)
+    return version, operation
+
+
+def _unproven(version: int, served_by: ServedBy) -> tuple[str, ...]:
+    """What only use will tell, in sentences."""
     if served_by is ServedBy.EXTERNAL:
-        unknown += (f"Whether it is what answers there: unproven until a prediction names version {version.number}.",)
+        return (f"Whether it is what answers there: unproven until a prediction names version {version}.",)
     if served_by is ServedBy.BATCH:
-        unknown += ("Whether it can score a table: unproven until it has, by `quarterdeck score`.",)
-    return Adopted(
-        model=name,
-        version=version.number,
-        deployment=name,
-        monitor=_watch(workspace, name),
-        operation=operation.id or 0,
-        unknown=unknown,
-        lines=host_lines(workspace, name, version) if served_by is ServedBy.EXTERNAL else None,
-    )
+        return ("Whether it can score a table: unproven until it has, by `quarterdeck score`.",)
+    return ()
 
 
 def _refuse_early(workspace: Workspace, name: str) -> None:

@@ -25,7 +25,7 @@ def why_not(
     try:
         target = find_version(tx, deployment.model, version)
     except NotFoundError as error:
-        return str(error)
+        return str(error).rstrip(".")
     if deployment.served_by is not ServedBy.EXTERNAL:
         if target.format is Format.EXTERNAL or target.artifact is None:
             return f"version {version} is external: its model is not stored here"

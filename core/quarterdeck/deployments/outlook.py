@@ -128,9 +128,10 @@ def _quiet_there(evidence: Evidence, inputs: AlertRow | None) -> Outlook | None:
         return None
     if evidence.serving_window is None or evidence.serving_window.verdict != "found" or inputs is None:
         return None
+    verb = "is" if len(inputs.columns) == 1 else "are"
     return Outlook(
         "yes",
-        f"{place(inputs)} is foreign to version {evidence.serving} and familiar to version {evidence.target}",
+        f"{place(inputs)} {verb} foreign to version {evidence.serving} and familiar to version {evidence.target}",
     )
 
 
@@ -142,10 +143,11 @@ def _why_unknown(evidence: Evidence, primary: AlertRow | None) -> str:
     if evidence.target_window.verdict == "inconclusive":
         return f"the newest window has too few rows ({evidence.target_window.n_current:,}) to judge by"
     if evidence.replay is not None and evidence.replay.get("error"):
-        return f"the replay could not compare them: {evidence.replay['error']}"
+        return f"the replay could not compare them: {str(evidence.replay['error']).rstrip('.')}"
     if evidence.replay is not None and evidence.replay.get("low") is not None:
         return f"a replay of {evidence.replay['labelled']:,} labelled predictions shows no clear difference"
     if evidence.target_findings:
         columns = ", ".join(sorted(evidence.target_findings))
-        return f"{columns} is foreign to version {evidence.target}, which the alert does not explain"
+        verb = "is" if len(evidence.target_findings) == 1 else "are"
+        return f"{columns} {verb} foreign to version {evidence.target}, which the alert does not explain"
     return f"nothing measured tells version {evidence.target} from version {evidence.serving} here: replay traffic"

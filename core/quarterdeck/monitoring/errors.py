@@ -19,7 +19,7 @@ from quarterdeck.registry.truth import truth_and_score
 from quarterdeck.registry.version import ModelVersion, Task
 from quarterdeck.statistics.change import find_rise
 from quarterdeck.statistics.distance import Floats
-from quarterdeck.statistics.slices import Loss, SliceLoss, culprit, log_losses, slice_losses
+from quarterdeck.statistics.slices import Loss, SliceLoss, culprit, grown, log_losses, slice_losses
 from quarterdeck.traffic.window import WindowRows
 from quarterdeck.values import plain
 
@@ -30,6 +30,8 @@ class Errors:
 
     measure: Loss
     slices: list[SliceLoss]
+    worse: list[SliceLoss]
+    """Those of them that grew by the tolerance, significantly."""
     culprit: SliceLoss | None
     change: dict[str, Any] | None
     cost: Excess | None
@@ -37,7 +39,10 @@ class Errors:
     def as_row(self) -> dict[str, Any]:
         return {
             "measure": self.measure,
-            "slices": [{**asdict(one), "growth": one.growth} for one in self.slices],
+            "slices": [
+                {**asdict(one), "growth": one.growth, "verdict": "worse" if one in self.worse else "quiet"}
+                for one in self.slices
+            ],
             "change": self.change,
             "cost": None if self.cost is None else self.cost.as_row(),
         }
@@ -77,6 +82,7 @@ class ErrorReference:
             return None
         members = self._cuts.of(window_columns(self._signature, rows.inputs))
         found = slice_losses(self._losses, losses, self._cuts.before, members)
+        worse = grown(found, level=self._significance, by=self._tolerance)
         followed = self._judged(stream)
         rise = find_rise(self._losses, self._of_rows(followed))
         change = None
@@ -92,7 +98,7 @@ class ErrorReference:
         cost = None
         if self.costs is not None:
             cost = self.costs.excess(self.costs_before, self.costs.of(*self._pairs(rows)), window.n, length)
-        return Errors(self.measure, found, culprit(found, level=self._significance), change, cost)
+        return Errors(self.measure, found, worse, culprit(found, level=self._significance), change, cost)
 
     def _judged(self, rows: WindowRows) -> WindowRows:
         """The rows with a label, and where probabilities are compared those with the model's own."""

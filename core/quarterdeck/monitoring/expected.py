@@ -17,7 +17,7 @@ from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.statistics.distance import Floats
 from quarterdeck.statistics.estimation import Calibration
 from quarterdeck.statistics.loss import LossModel
-from quarterdeck.statistics.slices import Loss, culprit, expected_log_losses, expected_slice_losses
+from quarterdeck.statistics.slices import Loss, culprit, expected_log_losses, expected_slice_losses, grown
 from quarterdeck.traffic.window import WindowRows
 
 LEARNT_ROWS = 2_000
@@ -64,8 +64,9 @@ class ExpectedErrors:
             return None
         members = self._cuts.of(window_columns(self._signature, rows.inputs))
         found = expected_slice_losses(before, after, self._members, members)
-        named = culprit(found, level=self._monitor.settings.significance)
-        return Errors(measure, found, named, change=None, cost=None)
+        level = self._monitor.settings.significance
+        worse = grown(found, level=level, by=self._monitor.settings.tolerance)
+        return Errors(measure, found, worse, culprit(found, level=level), change=None, cost=None)
 
     def _inputs(self, rows: WindowRows) -> list[NDArray[Any]]:
         columns = window_columns(self._signature, rows.inputs)

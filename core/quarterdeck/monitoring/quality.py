@@ -86,9 +86,9 @@ def of_errors(settings: MonitorSettings, row: dict[str, Any], errors: Errors) ->
     """
     if row["verdict"] == "worse":
         return {"about": "metric", "slice": None if errors.culprit is None else errors.culprit.slice}
-    for one in errors.slices:
-        if one.q_value < settings.significance and one.growth >= settings.tolerance:
-            return {"about": "slice", "slice": one.slice, "verdict": "worse", "severity": one.growth * one.share}
+    if errors.worse:
+        one = errors.worse[0]
+        return {"about": "slice", "slice": one.slice, "verdict": "worse", "severity": one.growth * one.share}
     if errors.change is not None:
         return {"about": "errors", "slice": None, "verdict": "worse", "severity": settings.warning}
     return {"about": "metric", "slice": None}

@@ -128,17 +128,13 @@ def make_candidate(
     from quarterdeck.registry.assessment import NOTHING, assess
     from quarterdeck.registry.conversion import make_graph
     from quarterdeck.registry.holdout import store_holdout
-    from quarterdeck.registry.inspection import example_rows, infer_signature, package_versions
+    from quarterdeck.registry.inspection import example_rows, package_versions
     from quarterdeck.registry.predictor import EstimatorPredictor
     from quarterdeck.registry.storage import store_estimator
 
     task = task_of(estimator)
-    fitted_on = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
-    apart = [name for name in (time, key) if name in training.columns and name not in fitted_on]
-    frame = _relevant(estimator, training, {target, *apart}, exclude)
-    signature = infer_signature(frame.drop(columns=apart), target=target)
-    # The event time and the key are inputs of a request even where the training frame has left them out.
-    signature = replace(signature, classes=classes_of(estimator, task), time=time, key=key)
+    frame, signature = _learnt_from(estimator, training, target=target, time=time, key=key, exclude=exclude)
+    signature = replace(signature, classes=classes_of(estimator, task))
     digest = store_estimator(workspace, estimator)
     predictor = EstimatorPredictor(estimator, signature, task)
     graph, agreement = make_graph(workspace, model, predictor, holdout, frame, seed=seed)
@@ -163,6 +159,20 @@ def make_candidate(
         unknown=["Quality: there was no holdout."] if holdout is None else [],
         sources=list(sources),
     )
+
+
+def _learnt_from(
+    estimator: Any, training: pd.DataFrame, *, target: str, time: str | None, key: str | None, exclude: Sequence[str]
+) -> tuple[pd.DataFrame, Signature]:
+    """The columns of `training` that a version has to do with, and its signature but for the classes."""
+    from quarterdeck.registry.inspection import infer_signature
+
+    fitted_on = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+    apart = [name for name in (time, key) if name in training.columns and name not in fitted_on]
+    frame = _relevant(estimator, training, {target, *apart}, exclude)
+    signature = infer_signature(frame.drop(columns=apart), target=target)
+    # The event time and the key are inputs of a request even where the training frame has left them out.
+    return frame, replace(signature, time=time, key=key)
 
 
 def task_of(estimator: Any) -> Task:

@@ -148,7 +148,7 @@ class Gateway:
             return route
         reason = self._table.not_ready.get(deployment)
         if reason is not None:
-            raise NotReadyError(f"Deployment '{deployment}' cannot answer now: {reason}.")
+            raise NotReadyError(f"Deployment '{deployment}' cannot answer now: {reason.rstrip('.')}.")
         elsewhere = self._table.elsewhere.get(deployment)
         if elsewhere is not None:
             raise NotFoundError(f"This gateway does not answer for deployment '{deployment}': {elsewhere}.")

@@ -33,8 +33,8 @@ class SkewSettings(Section):
     """Where the rows that were served come to for training."""
 
     dataset: Name
-    """The dataset into which they come later, on the way of all data for training: its `key` column has the keys that the
-    predictions came with."""
+    """The dataset into which they come later, on the way of all data for training: its `key` column has the keys that
+    the predictions came with."""
     tolerance: float = Field(default=1e-6, ge=0, lt=1)
     """By how much numbers may lie apart, as a share of the larger one."""
     share: float = Field(default=0.01, gt=0, lt=1)

@@ -124,6 +124,11 @@ def _compared(
     return sorted(rows, key=lambda row: (row.after - row.before) * row.share, reverse=True)
 
 
+def grown(found: list[SliceLoss], *, level: float, by: float) -> list[SliceLoss]:
+    """Those in which more is lost, by that share at least and with a q-value below the level; the gravest first."""
+    return [one for one in found if one.q_value < level and one.growth >= by]
+
+
 def culprit(found: list[SliceLoss], *, level: float) -> SliceLoss | None:
     """The slice that stands for a loss over all rows: it carries half of it at least, with a p-value below the level.
 

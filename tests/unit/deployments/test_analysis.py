@@ -255,3 +255,13 @@ def test_quality_then_is_told_with_its_figure(served: Workspace) -> None:
     add_alert(served, 1, AlertKind.DRIFT)  # opened while version 2 serves: says nothing about revision 1
     (row,) = plan(served, "payments").candidates
     assert row.health_then == "inputs quiet"
+
+
+def test_the_reason_is_part_of_a_sentence_and_brings_no_full_stop_of_its_own(served: Workspace) -> None:
+    for version in (1, 2):
+        add_result(served, version, END, drifted={"amount": 0.4}, served=version == 2)
+    add_alert(served, 2, AlertKind.QUALITY, columns=["roc_auc"])
+    add_replay(served, error="Version 1 cannot answer. Mend it.")
+    help_, because = answer(served)
+    assert help_ == "unknown"
+    assert because.endswith("the replay could not compare them: Version 1 cannot answer. Mend it")

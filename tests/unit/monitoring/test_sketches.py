@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from quarterdeck.errors import DataError, UsageError
@@ -19,28 +17,7 @@ from quarterdeck.monitoring import sketches
 from quarterdeck.monitoring.sketches import compare_sketched, fit_whole
 from quarterdeck.monitoring.tables import ComparedTables, compare_tables
 from quarterdeck_console.cli import verbs
-
-
-def frame(rows: int, seed: int, **changes: Any) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
-    columns = {
-        "amount": random.lognormal(size=rows),
-        "age": random.integers(18, 80, rows),
-        "channel": random.choice(["app", "web", "shop"], rows),
-        "member": random.random(rows) < 0.3,
-    }
-    return pd.DataFrame({**columns, **changes})
-
-
-def write(path: Path, table: pd.DataFrame) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), path, row_group_size=500)
-    elif path.suffix == ".jsonl":
-        table.to_json(path, orient="records", lines=True)
-    else:
-        table.to_csv(path, index=False)
-    return path
+from tests.tables import frame, write
 
 
 def shards(folder: Path, table: pd.DataFrame, *suffixes: str) -> Path:

@@ -6,38 +6,15 @@ import json
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from quarterdeck.errors import DataError, UsageError
 from quarterdeck.monitoring.tables import ComparedTables, compare_tables, preset_figures
 from quarterdeck.statistics.drift import Column, score_columns
 from quarterdeck_console.cli import verbs
-
-
-def frame(rows: int, seed: int, **changes: Any) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
-    columns = {
-        "amount": random.lognormal(size=rows),
-        "age": random.integers(18, 80, rows),
-        "channel": random.choice(["app", "web", "shop"], rows),
-        "member": random.random(rows) < 0.3,
-    }
-    return pd.DataFrame({**columns, **changes})
-
-
-def write(path: Path, table: pd.DataFrame) -> Path:
-    if path.suffix == ".csv":
-        table.to_csv(path, index=False)
-    else:
-        # Several row groups, as large files have.
-        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), path, row_group_size=500)
-    return path
+from tests.tables import frame, write
 
 
 def verdicts(found: ComparedTables) -> dict[str, tuple[str, str]]:
