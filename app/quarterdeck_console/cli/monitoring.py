@@ -167,24 +167,31 @@ def drift(
         say(f"{why} by sketches: effects are +- what is stated, exact where nothing is.")
     text = table(
         ("column", "verdict", "effect", "q", "missing", "unseen", "evidently"),
-        [_drift_row(one) for one in found.columns],
+        [_drift_row(one) for one in found.columns]
+        + [(name, "other type", words, "", "", "", "") for name, words in found.retyped.items()],
     )
     for name, why in found.declined.items():
         text += f"\n{name} was not compared: {why}."
     emit(found, text, as_data=as_data)
     by_preset = [one.score.column for one in found.columns if one.preset is not None and one.preset.drifted]
-    if found.drifted if rule is Rule.QUARTERDECK else by_preset:
+    # The preset knows nothing of a column that holds something else; that it moved is beyond doubt.
+    if found.drifted if rule is Rule.QUARTERDECK else by_preset or found.retyped:
         raise typer.Exit(1)
 
 
 def _check_drift(reference: Path, current: Path, sketched: bool, rule: Rule) -> None:
     from quarterdeck.errors import UsageError
 
+    folder = next((path for path in (reference, current) if path.is_dir()), None)
+    if folder is not None and rule is Rule.EVIDENTLY:
+        raise UsageError(
+            f"Evidently's preset needs every value of a file, and {folder} is a folder, which is compared by sketches "
+            "only: leave out --rule evidently."
+        )
     if sketched and rule is Rule.EVIDENTLY:
         raise UsageError("Evidently's preset needs every value of a file: leave out --sketch, or --rule evidently.")
-    for path in (reference, current):
-        if not sketched and path.is_dir():
-            raise UsageError(f"{path} is a folder, which is compared by sketches only: leave out --exact.")
+    if folder is not None and not sketched:
+        raise UsageError(f"{folder} is a folder, which is compared by sketches only: leave out --exact.")
 
 
 def _share(share: float, verdict: str) -> str:
