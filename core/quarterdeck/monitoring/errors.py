@@ -98,7 +98,8 @@ class ErrorReference:
         """What wrong answers cost; None where nobody said so."""
         self.costs_before = np.empty(0) if self.costs is None else self.costs.of(truth, answered)
         """Of each row of the holdout."""
-        named = watched_features(version, monitor.settings.slices, omitted, "slices") if monitor.settings.slices else []
+        slices = monitor.settings.slices
+        named = watched_features(monitor, version, slices, omitted, "slices") if slices else []
         columns = [as_column(feature, holdout.inputs[feature.name].tolist()) for feature in named]
         self._cuts = [cut_of(feature, column) for feature, column in zip(named, columns, strict=True)]
         self._members: dict[str, NDArray[np.bool_]] = {}

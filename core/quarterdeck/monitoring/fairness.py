@@ -32,7 +32,7 @@ class FairnessWatch:
         """Raises SettingsError: a column is no feature of the version, or is not recorded."""
         self._settings, self._monitor = settings, monitor.settings
         self._signature = Signature.from_dict(version.signature)
-        named = watched_features(version, settings.columns, omitted, "fairness.columns")
+        named = watched_features(monitor, version, settings.columns, omitted, "fairness.columns")
         self._cuts: list[Cut] = [cut_of(one, as_column(one, holdout.inputs[one.name].tolist())) for one in named]
         self.needs_labels = settings.measure != WITHOUT_LABELS
 
