@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 
-from quarterdeck_console.formatting import DASH, Page, day, duration, number, state, text
+from quarterdeck_console.formatting import DASH, Page, clean, day, duration, number, state, text
 from quarterdeck_console.screens.pane import MOVES, Pane, RollbackTarget, TextPage
 from quarterdeck_console.themes import ACCENT, BAD, GOOD, MUTED, WARN
 from quarterdeck_console.widgets.table import Column
@@ -48,6 +48,13 @@ def precision(row: MonitorRow) -> Text:
     return text(f"{share:.0%} of {judged}", GOOD if share >= 0.5 else WARN)
 
 
+def last(row: MonitorRow) -> Text:
+    """What its last window said; of one that fails, that it does."""
+    if row.failure:
+        return text("✖ fails", BAD)
+    return state(row.last_verdict) if row.last_verdict else text(None)
+
+
 class MonitorsPane(Pane):
     name = "monitors"
     title = "Monitors"
@@ -58,7 +65,7 @@ class MonitorsPane(Pane):
     columns: ClassVar[tuple[Column, ...]] = (
         Column("MONITOR", lambda r: text(r.name, ACCENT), least=8),
         Column("DEPLOYMENT", lambda r: text(r.deployment), least=8),
-        Column("LAST", lambda r: state(r.last_verdict) if r.last_verdict else text(None)),
+        Column("LAST", lambda r: last(r)),
         Column("WINDOWS", lambda r: strip(r.strip)),
         Column("QUALITY", lambda r: strip(r.quality), priority=2),
         Column("ALERTS", lambda r: text(r.open_alerts or " ", BAD), right=True),
@@ -69,8 +76,9 @@ class MonitorsPane(Pane):
 
     def read(self, workspace: Workspace, limit: int) -> Sequence[MonitorRow]:
         from quarterdeck.monitoring.queries import monitors
+        from quarterdeck.runner.looks import failures
 
-        return monitors(workspace)
+        return monitors(workspace, failures(workspace))
 
     def key(self, row: Any) -> str:
         return f"monitor/{row.name}"
@@ -87,6 +95,8 @@ class MonitorsPane(Pane):
     def detail(self, workspace: Workspace, row: Any) -> Text:
         settings = workspace.settings.monitors[row.name]
         page = Page().title(row.name, f"watches {row.deployment}")
+        if row.failure:
+            page.line(f"It fails: {clean(row.failure)}", BAD)
         page.field("precision", precision(row)).field("owner", settings.owner).field("runbook", settings.runbook)
         page.heading("Settings").fields(
             {name: value for name, value in settings.model_dump(mode="json").items() if value not in (None, [], "")}

@@ -55,44 +55,6 @@ def schedules(patient: Patient) -> Outcome:
     return ok(f"{len(patient.settings.schedules)} start what is there")
 
 
-def monitors(patient: Patient) -> Outcome:
-    """Whether the newest look of each monitor came to its end."""
-    known = patient.settings.monitors
-    query = """
-        SELECT subject, error FROM job WHERE state IN ('failed', 'dead', 'lost') AND id IN (
-            SELECT max(id) FROM job
-            WHERE kind = 'monitor' AND state IN ('succeeded', 'failed', 'dead', 'lost') GROUP BY subject
-        ) ORDER BY subject
-    """
-    with patient.open("state") as connection:
-        rows = connection.execute(query).fetchall()
-    named = [(subject.partition("/")[2], error) for subject, error in rows]
-    bad = [f"{name}: {error or 'its process died'}" for name, error in named if name in known]
-    if bad:
-        return problem(f"nobody looks: {some(bad)}", "Mend it, and try it: `quarterdeck monitor run NAME`.")
-    return ok(f"{len(known)} came to an end when they looked last")
-
-
-def reactions(patient: Patient) -> Outcome:
-    """Whether what reactions to alerts would start is there."""
-    known = {found.name: found for found in find_pipelines_in(patient.root / patient.settings.workspace.pipelines)}
-    bad, count = [], 0
-    for name, monitor in patient.settings.monitors.items():
-        for reaction in monitor.reactions:
-            count += 1
-            found = known.get(reaction.pipeline or "")
-            if reaction.pipeline is not None and found is None:
-                bad.append(f"{name}/{reaction.name} runs the pipeline '{reaction.pipeline}', which is not there")
-            elif found is not None and found.parameters is not None:
-                strangers = [one for one in reaction.parameters if one not in found.parameters]
-                bad += [f"{name}/{reaction.name} sets '{one}', which is no parameter of it" for one in strangers]
-            if reaction.do == "rollback" and patient.settings.deployment(monitor.deployment).protected:
-                bad.append(f"{name}/{reaction.name} never fires, since {monitor.deployment} is protected")
-    if bad:
-        return warning(some(bad), "Mend [[monitors.NAME.reactions]] in quarterdeck.toml: they would be held.")
-    return ok(f"{count} would start what is there")
-
-
 def artifacts(patient: Patient) -> Outcome:
     """Whether what rows refer to is there, and the bytes are those that were stored."""
     store = ArtifactStore(patient.folder / "artifacts")
@@ -219,8 +181,6 @@ def _is_parquet(path: Path) -> bool:
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("schedules", schedules),
-    ("monitors", monitors),
-    ("reactions", reactions),
     ("artifacts", artifacts),
     ("traffic files", traffic_files),
     ("orphans", orphans),
