@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -11,9 +12,13 @@ import typer
 
 from quarterdeck_console.alert_words import cost, sure
 from quarterdeck_console.cli.output import JsonFlag, emit, say, table
+from quarterdeck_console.cli.places import AlertPlace
 from quarterdeck_console.cli.session import opened
 
 if TYPE_CHECKING:
+    from quarterdeck.monitoring.alert import Judgement
+    from quarterdeck.monitoring.evaluation import Evaluation
+    from quarterdeck.monitoring.monitor import Monitor
     from quarterdeck.monitoring.tables import ComparedColumn
 
 UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "Jensen-Shannon", "share_moved": "of values moved"}
@@ -57,8 +62,13 @@ def alerts(
 
 
 def ack(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
-    real: Annotated[bool, typer.Option("--real/--noise", help="Was it real, or noise?")] = True,
+    alert_id: AlertPlace,
+    real: Annotated[
+        bool | None,
+        typer.Option(
+            "--real/--noise", help="Was it real, or noise? A terminal is asked when not given.", show_default=False
+        ),
+    ] = None,
     as_data: JsonFlag = False,
 ) -> None:
     """Take an alert on, and say whether it was real."""
@@ -67,24 +77,45 @@ def ack(
     from quarterdeck.monitoring.queries import alert
 
     with opened() as workspace:
-        acknowledge(workspace, alert_id, Judgement.REAL if real else Judgement.NOISE)
+        known = alert(workspace, alert_id)  # Before anybody is asked about it.
+        judgement = _asked(alert_id, known.summary) if real is None else Judgement.REAL if real else Judgement.NOISE
+        acknowledge(workspace, alert_id, judgement)
         row = alert(workspace, alert_id)
     emit(row, f"alert/{alert_id} is yours, judged {row.judgement}.", as_data=as_data)
+
+
+def _asked(alert_id: int, summary: str) -> Judgement:
+    """What the person at the terminal says."""
+    from quarterdeck.errors import UsageError
+    from quarterdeck.monitoring.alert import Judgement
+
+    answers = {"r": Judgement.REAL, "real": Judgement.REAL, "n": Judgement.NOISE, "noise": Judgement.NOISE}
+    if sys.stdin.isatty():
+        say(f"alert/{alert_id}: {summary}")
+        say("Was it real, or noise? [r/n]")
+        for line in sys.stdin:
+            if line.strip().lower() in answers:
+                return answers[line.strip().lower()]
+            say("Was it real, or noise? [r/n]")
+    raise UsageError(
+        f"Was alert/{alert_id} real, or noise? Say --real or --noise: that is what a monitor is judged by."
+    )
 
 
 def listed(as_data: JsonFlag = False) -> None:
     """The monitors: what their last windows said, and how often people called their alerts real."""
     from quarterdeck.monitoring.queries import monitors
+    from quarterdeck.runner.looks import failures
 
     with opened() as workspace:
-        rows = monitors(workspace)
+        rows = monitors(workspace, failures(workspace))
     text = table(
         ("monitor", "deployment", "last", "windows", "alerts", "real"),
         [
             (
                 row.name,
                 row.deployment,
-                row.last_verdict,
+                "fails" if row.failure else row.last_verdict,
                 " ".join(MARKS.get(verdict, "?") for verdict in row.strip),
                 row.open_alerts,
                 None if row.precision is None else f"{row.precision:.0%} of {row.real + row.noise}",
@@ -93,6 +124,7 @@ def listed(as_data: JsonFlag = False) -> None:
         ],
         empty="No monitors. [monitors.NAME] in quarterdeck.toml watches a deployment.",
     )
+    text += "".join(f"\n{row.name} fails: {row.failure}" for row in rows if row.failure)
     emit(rows, text, as_data=as_data)
 
 
@@ -101,12 +133,11 @@ def run(
 ) -> None:
     """Judge the windows that can be judged, here and now."""
     from quarterdeck.monitoring.evaluation import evaluate
+    from quarterdeck.monitoring.monitor import Monitor
 
     with opened() as workspace:
         done = evaluate(workspace, name)
-        watched = workspace.settings.monitors[name].deployment
-    if done.nothing_deployed:
-        say(f"Nothing was ever deployed as '{watched}', so there is nothing to judge yet.")
+        watching = Monitor(name, workspace.settings.monitors[name])
     rows = [
         {
             "window_start": r.window_start,
@@ -125,8 +156,29 @@ def run(
     text = table(
         ("from", "to", "aspect", "version", "rows", "verdict"),
         [(r.window_start, r.window_end, r.aspect, r.version, r.n_current, r.verdict) for r in done.results if r.served],
+        empty=_waits(done, watching),
     )
     emit(rows, text, as_data=as_data)
+    if as_data and not rows:
+        say(_waits(done, watching))
+    done.raise_for_troubles()
+
+
+def _waits(done: Evaluation, monitor: Monitor) -> str:
+    """Why there was nothing to judge, and when there will be."""
+    from quarterdeck.values import as_written
+
+    if done.nothing_deployed:
+        return f"Nothing was ever deployed as '{monitor.settings.deployment}', so there is nothing to judge yet."
+    if done.open_window is None:
+        return (
+            f"No window is complete that was not judged yet: one is {monitor.length}, and too little has come for it."
+        )
+    grace, ends = as_written(monitor.settings.grace), done.open_window.end
+    return (
+        f"No window is complete that was not judged yet: the next ends at {ends:%Y-%m-%d %H:%M:%S} UTC (event time), "
+        f"and is judged once predictions come that are {grace} later."
+    )
 
 
 def drift(
@@ -214,7 +266,7 @@ def _drift_row(one: ComparedColumn) -> tuple[str, ...]:
 
 
 def silence(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    alert_id: AlertPlace,
     duration: Annotated[str, typer.Option("--for", help="How long it tells nobody: 30m, 2h, 3d.")],
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why.")],
     as_data: JsonFlag = False,
@@ -236,9 +288,7 @@ def silence(
     emit(row, f"alert/{alert_id} tells nobody until {until:%Y-%m-%d %H:%M:%S} UTC.", as_data=as_data)
 
 
-def unsilence(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")], as_data: JsonFlag = False
-) -> None:
+def unsilence(alert_id: AlertPlace, as_data: JsonFlag = False) -> None:
     """End the silence of an alert now."""
     from quarterdeck.monitoring.queries import alert
     from quarterdeck.monitoring.silence import unsilence as wake
@@ -250,7 +300,7 @@ def unsilence(
 
 
 def note(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    alert_id: AlertPlace,
     text: Annotated[str, typer.Argument(help="What there is to say.")],
     as_data: JsonFlag = False,
 ) -> None:
@@ -265,7 +315,7 @@ def note(
 
 
 def ticket(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    alert_id: AlertPlace,
     where: Annotated[str, typer.Argument(metavar="TICKET", help="A URL or a number; '' takes it back.")],
     as_data: JsonFlag = False,
 ) -> None:
@@ -280,7 +330,7 @@ def ticket(
 
 
 def incident(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    alert_id: AlertPlace,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A file to write instead.", show_default=False)
     ] = None,
