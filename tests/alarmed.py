@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlmodel import select
 
 from quarterdeck import events
@@ -11,6 +13,7 @@ from quarterdeck.monitoring.alert import Alert, AlertKind, AlertState, Severity,
 from quarterdeck.monitoring.alerting import facts
 from quarterdeck.pipelines.run import Run
 from quarterdeck.workspace import Workspace
+from tests.backtested import START
 
 
 def alarm(
@@ -19,8 +22,9 @@ def alarm(
     kind: AlertKind = AlertKind.QUALITY,
     severity: Severity = Severity.PAGE,
     told: str = "alert.opened",
+    onset: datetime = START,
 ) -> int:
-    """An alert on `fraud`, as its monitor opens it; its number."""
+    """An alert on `fraud`, as its monitor opens it; its number. It began with the first row, or later."""
     now = workspace.now()
     inputs = kind in (AlertKind.DRIFT, AlertKind.MISSING)
     with workspace.state.write("test") as tx:
@@ -35,7 +39,7 @@ def alarm(
             state=AlertState.OPEN,
             summary="it got worse",
             evidence={},
-            onset=now,
+            onset=onset,
             last_window_end=now,
             opened_at=now,
         )

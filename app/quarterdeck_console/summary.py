@@ -23,6 +23,8 @@ class Summary:
     frozen_until: datetime | None
     webhooks: tuple[str, ...]
     """Those that take nothing, by name."""
+    monitors: tuple[str, ...]
+    """Those that fail whenever they look, by name."""
 
 
 def read_summary(workspace: Workspace) -> Summary:
@@ -30,6 +32,7 @@ def read_summary(workspace: Workspace) -> Summary:
     from quarterdeck import events, freezing
     from quarterdeck.deployments.queries import operations
     from quarterdeck.monitoring.queries import alerts
+    from quarterdeck.runner.looks import failures_in
     from quarterdeck.runner.queries import jobs
     from quarterdeck.runner.webhooks import webhook_states
 
@@ -37,6 +40,7 @@ def read_summary(workspace: Workspace) -> Summary:
         last = events.after(tx, max(0, events.last_id(tx) - 1))
         freeze = freezing.in_force(tx, workspace.now())
         receivers = webhook_states(tx, workspace.settings.notifications.webhooks)
+        failing = failures_in(tx, workspace.settings.monitors)
     asking = [alert for alert in alerts(workspace) if alert.severity != "informational"]
     return Summary(
         last_change=moment(last[-1].at) if last else "",
@@ -46,6 +50,7 @@ def read_summary(workspace: Workspace) -> Summary:
         jobs=sum(job.state == "running" for job in jobs(workspace, 50)),
         frozen_until=freeze.until if freeze else None,
         webhooks=tuple(row.name for row in receivers if row.state.ill),
+        monitors=tuple(failing),
     )
 
 
@@ -60,4 +65,5 @@ def with_summary(status: Status, summary: Summary) -> Status:
         jobs=summary.jobs,
         frozen_until=summary.frozen_until,
         webhooks=summary.webhooks,
+        monitors=summary.monitors,
     )

@@ -121,9 +121,9 @@ def time_column(*, required: bool = False) -> Column[datetime]:
     return Column(UtcDateTime, nullable=not required)
 
 
-def json_column() -> Column[Any]:
-    """A required column for a JSON document."""
-    return Column(JsonText, nullable=False)
+def json_column(*, required: bool = True) -> Column[Any]:
+    """A column for a JSON document."""
+    return Column(JsonText, nullable=not required)
 
 
 class Entity(SQLModel):

@@ -92,7 +92,7 @@ def monitored_until(deck: Deck, monitor: str, moment: datetime) -> Callable[[], 
     workspace = open_workspace(deck.root)
 
     def judged() -> bool:
-        (row,) = [row for row in monitors(workspace) if row.name == monitor]
+        (row,) = [row for row in monitors(workspace, {}) if row.name == monitor]
         return row.last_window_end is not None and row.last_window_end >= moment
 
     return judged

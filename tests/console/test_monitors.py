@@ -6,10 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from quarterdeck.monitoring.acknowledgement import acknowledge
 from quarterdeck.monitoring.alert import Judgement
 from quarterdeck.monitoring.queries import ResultRow, alerts, monitors
+from quarterdeck.runner import queue
+from quarterdeck.runner.job import Job, JobKind, JobState
+from quarterdeck.runner.queue import Work
+from quarterdeck.runner.terms import terms_of
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.screens.monitors import MonitorsPane, describe, last
 from tests.console.conftest import Console
@@ -23,7 +28,7 @@ async def test_from_a_monitor_to_a_window_column_by_column(
 ) -> None:
     first, *_ = alerts(seeded)
     acknowledge(seeded, first.id, Judgement.REAL)
-    row = next(row for row in monitors(seeded) if row.name == first.monitor)
+    row = next(row for row in monitors(seeded, {}) if row.name == first.monitor)
     assert (row.precision, row.real) == (1.0, 1)
     async with console(seeded, size) as pilot:
         table = await go(pilot, "9")
@@ -120,7 +125,7 @@ def test_what_is_missing_or_new_is_the_verdict_of_a_column_and_its_line_fits_a_n
 
 
 def test_the_pane_says_of_a_monitor_the_worse_of_inputs_and_quality(seeded: Workspace) -> None:
-    row = next(row for row in monitors(seeded) if row.name == "fraud")
+    row = next(row for row in monitors(seeded, {}) if row.name == "fraud")
     quiet, worse = ("quiet",), ("quiet", "found")
     assert last(replace(row, strip=quiet, quality=worse)).plain == "✖ found"
     assert last(replace(row, strip=("inconclusive",), quality=quiet)).plain == "▲ inconclusive"
@@ -132,3 +137,26 @@ def test_settings_are_shown_as_they_are_written(seeded: Workspace) -> None:
     said = pane.detail(seeded, next(row for row in pane.read(seeded, 10) if row.name == "fraud")).plain
     settings = {line.split()[0]: line.split(maxsplit=1)[1] for line in said.splitlines() if len(line.split()) > 1}
     assert (settings["window"], settings["grace"], settings["persistence"]) == ("1d", "5m", "[2, 3]")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+async def test_a_monitor_that_fails_stands_in_the_first_line_and_in_its_row_until_it_looks_again(
+    seeded: Workspace, console: Console, size: tuple[int, int]
+) -> None:
+    why = "`slices` under [monitors.fraud] names chanel"
+    with seeded.state.write("test") as tx:
+        work = Work(
+            JobKind.MONITOR, "look", "monitor/fraud", {"monitor": "fraud"}, terms_of(seeded), schedule="monitor:fraud"
+        )
+        queue.enqueue(tx, seeded, work)
+        job = tx.exec(select(Job).where(Job.key == "look")).one()
+        job.state, job.error = JobState.FAILED, why
+    async with console(seeded, size) as pilot:
+        await settled(pilot, lambda: "✖ monitor fraud fails" in words(pilot).splitlines()[0])
+        await go(pilot, "9")
+        await settled(pilot, lambda: "✖ fails" in words(pilot).replace("fraud fails", ""))
+        await pilot.press("d")
+        await settled(pilot, lambda: "It fails: `slices` under" in words(pilot))
+        with seeded.state.write("test") as tx:
+            tx.get_one(Job, job.id).state = JobState.SUCCEEDED
+        await settled(pilot, lambda: "fails" not in words(pilot).splitlines()[0])

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 from sqlmodel import col, select
 
 from quarterdeck import events, freezing
 from quarterdeck.deployments.backtest import Backtest
+from quarterdeck.deployments.backtesting import backtest
 from quarterdeck.deployments.rollout import deploy
 from quarterdeck.monitoring.acknowledgement import acknowledge
 from quarterdeck.monitoring.alert import AlertKind, Judgement, Severity, find_alert
@@ -163,6 +165,41 @@ def test_what_is_not_worth_it_ends_there_and_is_asked_again_only_when_it_gets_wo
     go(workspace)
     assert len(jobs(workspace, JobKind.BACKTEST)) == 2
     assert reaction(workspace).reason.startswith("backtest/2: not worth it: ")
+
+
+def test_a_retrain_waits_until_there_is_something_to_learn_of_what_is_wrong(deck: DeckMaker) -> None:
+    workspace = deck(RETRAIN)
+    version = serve(workspace, rows(900, seed=2))
+    answer(workspace, version, rows(3000, seed=3), step=timedelta(seconds=10))
+    onset = START + timedelta(hours=9)
+    answer(workspace, version, rows(200, seed=4, concept=changed), since=onset, step=timedelta(seconds=10))
+    alert = alarm(workspace, version, onset=onset)
+    go(workspace)
+    row = reaction(workspace)
+    missing = "20 labelled rows since the onset (2026-01-05 09:00 UTC) lie before the compared ones, and 100 are needed"
+    assert (row.state, missing in row.reason) == ("held", True)
+    assert row.reason.startswith("backtest/1: not enough evidence: ")
+    more = onset + timedelta(hours=1)
+    answer(workspace, version, rows(600, seed=5, concept=changed), since=more, step=timedelta(seconds=10))
+    pass_time(workspace, hours=7)
+    go(workspace)
+    assert [run.trigger for run in runs(workspace)] == [f"alert/{alert}"]
+    found = backtest(workspace, 2).outcome
+    # Of the 800 rows since the onset the newest third is compared on, and nothing from before it.
+    assert (found["rows"], found["from"][:13]) == (266, "2026-01-05T10")
+
+
+def test_that_going_back_helps_is_no_last_word_on_a_retrain_that_could_not_learn_yet(deck: DeckMaker) -> None:
+    workspace = deck(RETRAIN)
+    serve(workspace, rows(3000, seed=1))
+    version = serve(workspace, rows(900, seed=2, concept=noise), RandomForestClassifier(1, max_depth=1, random_state=0))
+    answer(workspace, version, rows(1500, seed=3))
+    alarm(workspace, version, onset=START + timedelta(minutes=1400))
+    go(workspace)
+    row = reaction(workspace)
+    assert row.reason.startswith("backtest/1 speaks for rolling back: ")
+    assert "100 are needed to learn what changed" in row.reason
+    assert (row.state, row.again_at is not None) == ("held", True)
 
 
 @pytest.mark.parametrize("end", ["resolved", "noise"])

@@ -36,6 +36,7 @@ from tests.deck import QUARTERDECK
 from tests.gateways import add_classifier
 from tests.integration.runner_harness import running
 from tests.waiting import wait_for
+from tests.watched import rows, serve
 
 HOLDER = """\
 import fcntl, os, sys
@@ -399,6 +400,48 @@ def test_a_gateway_that_a_killed_supervisor_left_is_not_taken_for_a_stranger(wor
     assert (finding.state, "gateway-0" in finding.found) == (State.OK, True)
 
 
+def test_names_of_deployments_that_are_not_there_are_told(workspace: Workspace) -> None:
+    opened = bootstrap.open_workspace(workspace.root)
+    try:
+        serve(opened, rows(100, seed=1))
+    finally:
+        opened.close()
+    with workspace.settings_file.open("a") as file:
+        file.write("[deployments.misspelt.slo]\navailability = 0.9\n[deployments.d]\nprotected = true\n")
+        file.write('[monitors.m]\ndeployment = "other"\n[monitors.n]\ndeployment = "d"\n')
+    finding = found(workspace, "names")
+    assert finding.state is State.WARNING
+    assert finding.found == (
+        "nothing is deployed as [deployments.misspelt], [monitors.m] (deployment = 'other') names it; there are: d"
+    )
+
+
+def test_what_a_monitor_is_asked_for_and_cannot_judge_without_a_holdout_is_told(workspace: Workspace) -> None:
+    opened = bootstrap.open_workspace(workspace.root)
+    try:
+        serve(opened, rows(100, seed=1))
+    finally:
+        opened.close()
+    with workspace.settings_file.open("a") as file:
+        file.write('[monitors.m]\ndeployment = "d"\nslices = ["channel"]\ncosts.matrix.1.0 = 2\n')
+    finding = found(workspace, "monitors")
+    assert finding.state is State.WARNING
+    assert finding.found == "m: slices and costs cannot be judged, since version 1 has no holdout"
+
+
+def test_a_webhook_s_secret_that_is_not_set_is_told(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    with workspace.settings_file.open("a") as file:
+        file.write('[[notifications.webhooks]]\nname = "ops"\nurl = "http://h"\nsecret = "THE_DECK_S_SECRET"\n')
+        file.write('[[notifications.webhooks]]\nurl = "http://h"\n')
+    finding = found(workspace, "webhooks")
+    assert (finding.state, finding.found) == (
+        State.WARNING,
+        "not set in this environment: THE_DECK_S_SECRET of ops",
+    )
+    monkeypatch.setenv("THE_DECK_S_SECRET", "x")
+    assert found(workspace, "webhooks").state is State.OK
+
+
 def test_a_monitor_that_fails_whenever_it_looks_is_told_until_it_does_not(workspace: Workspace) -> None:
     with workspace.settings_file.open("a") as file:
         file.write('[monitors.again]\ndeployment = "d"\n')
@@ -406,7 +449,8 @@ def test_a_monitor_that_fails_whenever_it_looks_is_told_until_it_does_not(worksp
 
     def look(state: JobState, error: str | None = None) -> None:
         with opened.state.write("test") as tx:
-            work = Work(JobKind.MONITOR, f"again:{state}", "monitor/again", {"monitor": "again"}, terms_of(opened))
+            terms, payload = terms_of(opened), {"monitor": "again"}
+            work = Work(JobKind.MONITOR, f"again:{state}", "monitor/again", payload, terms, "monitor:again")
             queue.enqueue(tx, opened, work)
             job = tx.exec(select(Job).where(Job.key == work.key)).one()
             job.state, job.error = state, error

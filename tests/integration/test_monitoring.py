@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sqlmodel import select
+from sqlmodel import delete, select
 
 from quarterdeck import events
 from quarterdeck.errors import FencedError, IllegalTransitionError, NotFoundError, SettingsError, UsageError
 from quarterdeck.monitoring import queries
 from quarterdeck.monitoring.acknowledgement import acknowledge
 from quarterdeck.monitoring.alert import Judgement
+from quarterdeck.monitoring.alerting import open_outage
 from quarterdeck.monitoring.evaluation import evaluate
 from quarterdeck.monitoring.incident import as_markdown, incident, link_ticket, note
 from quarterdeck.monitoring.notification import tell
-from quarterdeck.monitoring.reporting import make_report
+from quarterdeck.monitoring.reporting import make_report, request_report
 from quarterdeck.monitoring.result import Result
 from quarterdeck.monitoring.silence import silence, unsilence
-from quarterdeck.traffic.prediction import NO_VERSION
+from quarterdeck.traffic.prediction import NO_VERSION, Prediction
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.screens.monitors import describe
 from tests.fakes import FakeClock, FakeNotifier
@@ -326,6 +327,23 @@ def test_the_report_hangs_on_the_alert(watched: Workspace) -> None:
     assert watched.artifacts.read(digest) == b"<html>2000 against 800</html>"
 
 
+def test_a_report_of_what_no_window_showed_is_refused_with_the_next_step(watched: Workspace) -> None:
+    with watched.state.write("test") as tx:
+        open_outage(tx, watched, "d", 1, "version 1 took the gateway along")
+    for verb in (make_report, request_report):
+        with pytest.raises(NotFoundError, match=r"alert/1 is of kind outage, .* `quarterdeck incident 1` tells"):
+            verb(watched, 1)
+    assert "alert.report_requested" not in kinds_of_events(watched)
+
+
+def test_a_report_of_rows_that_are_gone_says_so(watched: Workspace) -> None:
+    drifting(watched, range(2), shift=8)
+    with watched.traffic.write("test") as tx:
+        tx.execute(delete(Prediction))
+    with pytest.raises(NotFoundError, match=r"No prediction of version 1 is recorded from 2026-01-05 00:00 to"):
+        make_report(watched, 1)
+
+
 def test_a_webhook_gets_the_alert_with_the_line_that_opens_it(watched: Workspace) -> None:
     for window in range(2):
         send(watched, rows(400, seed=350 + window, shift=8), window)
@@ -439,8 +457,52 @@ def test_an_incident_tells_what_people_did_and_what_happened_meanwhile(watched: 
     assert "| ada | The shop \\*changed\\* its \\| currency. |" in page
     with pytest.raises(UsageError, match="1 to 4,000 characters"):
         note(watched, 1, " ")
+    assert "- **Began (event time):** 2026-01-05T00:00:00" in page
+    assert "- **Opened (clock):** 2026-01-05T12:00:00" in page
+    assert "| when (clock, UTC) | who | what |" in page
     with pytest.raises(UsageError, match="on one line"):
         link_ticket(watched, 1, "a\nb")
+
+
+def test_an_outage_begins_by_the_clock(watched: Workspace) -> None:
+    with watched.state.write("test") as tx:
+        open_outage(tx, watched, "d", 1, "version 1 took the gateway along")
+    assert "- **Began (clock):** 2026-01-05T12:00:00" in as_markdown(incident(watched, 1))
+
+
+@pytest.mark.parametrize(
+    "ticket",
+    ["javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "file:///etc/passwd", "vbscript:x", "ftp://a/b"],
+)
+def test_a_ticket_that_a_browser_would_run_or_open_elsewhere_is_refused(watched: Workspace, ticket: str) -> None:
+    drifting(watched, range(2), shift=8)
+    with pytest.raises(UsageError, match="A ticket is a URL of http or https, or a number such as OPS-12"):
+        link_ticket(watched, 1, ticket)
+    assert queries.alert(watched, 1).ticket is None
+    for known in ("OPS-12", "#7", "http://tickets.example/7", "HTTPS://tickets.example/7", "the board: column 3"):
+        link_ticket(watched, 1, known)
+        assert queries.alert(watched, 1).ticket == known
+
+
+def test_a_resolved_alert_says_what_was_worst_and_when(watched: Workspace) -> None:
+    for window, shift in enumerate((6, 30, 4)):
+        send(watched, rows(400, seed=500 + window, shift=shift), window)
+    close(watched, 2)
+    evaluate(watched, "m")
+    (alert,) = queries.alerts(watched)
+    assert alert.summary.startswith("amount moved: 0.3")
+    drifting(watched, range(3, 6), shift=0)
+    (alert,) = queries.alerts(watched, all=True)
+    assert alert.state == "resolved"
+    assert alert.summary.startswith("amount moved: 3")
+    assert alert.summary.endswith(" (at its worst, 2026-01-05 01:00 UTC)")
+    # When it comes back it says what it finds then, and remembers.
+    drifting(watched, range(6, 8), shift=8)
+    (alert,) = queries.alerts(watched)
+    assert (alert.reopened, "worst" in alert.summary) == (1, False)
+    drifting(watched, range(8, 11), shift=0)
+    (alert,) = queries.alerts(watched, all=True)
+    assert alert.summary.endswith(" (at its worst, 2026-01-05 01:00 UTC)")
 
 
 def test_owner_and_runbook_of_a_monitor_go_with_its_alerts(workspace: Workspace) -> None:

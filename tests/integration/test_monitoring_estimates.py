@@ -11,11 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from sqlmodel import select
 
+from quarterdeck.errors import ArtifactError
 from quarterdeck.monitoring import queries
 from quarterdeck.monitoring.evaluation import evaluate
 from quarterdeck.monitoring.result import Result
 from quarterdeck.registry.answers import Predictions
 from quarterdeck.registry.holdout import Holdout
+from quarterdeck.registry.version import ModelVersion
 from quarterdeck.statistics.quality import metric
 from quarterdeck.workspace import Workspace
 from quarterdeck_console.screens.monitors import describe
@@ -155,6 +157,48 @@ def test_a_change_of_what_inputs_mean_leaves_the_estimate_blind_and_the_labels_s
     assert {str(one.verdict) for one in of(results, "quality")} == {"found"}
     (alert,) = queries.alerts(watched)
     assert alert.kind == "quality"
+
+
+def test_a_damaged_holdout_stops_what_rests_on_it_and_nothing_else(workspace: Workspace) -> None:
+    watched = watch(workspace, label_coverage=0.5)
+    judged(watched)
+    with watched.state.read() as tx:
+        digest = tx.exec(select(ModelVersion.holdout)).one()
+    assert digest is not None
+    path = watched.artifacts.path(digest)
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-7] + b"damaged")
+    ids, scores = send_scored(watched, 0)
+    label(watched, ids, truth(scores, 3).tolist())
+    close(watched, 0)
+    done = evaluate(watched, "m")
+    assert {result.aspect for result in done.results} == {"inputs", "across", "traffic", "quality"}
+    (trouble,) = done.troubles
+    assert trouble.startswith(f"The holdout of version 1 cannot be read. Artifact {digest[:12]} ")
+    assert "Restore it from a backup" in trouble
+    with pytest.raises(ArtifactError, match=r"Monitor m cannot judge everything\. The holdout of version 1"):
+        done.raise_for_troubles()
+
+
+def test_a_lost_reference_leaves_its_windows_for_later_and_the_rest_is_judged(workspace: Workspace) -> None:
+    watched = watch(workspace, label_coverage=0.5)
+    judged(watched)
+    ids, scores = send_scored(watched, 0)
+    close(watched, 0)
+    evaluate(watched, "m")
+    with watched.state.read() as tx:
+        reference = tx.exec(select(ModelVersion.reference)).one()
+    assert reference is not None
+    content = watched.artifacts.read(reference)
+    watched.artifacts.path(reference).unlink()
+    send_scored(watched, 1)
+    close(watched, 1)
+    label(watched, ids, truth(scores, 3).tolist())
+    done = evaluate(watched, "m")
+    assert [result.aspect for result in done.results] == ["quality"]
+    assert f"Artifact {reference[:12]} is missing" in done.troubles[0]
+    watched.artifacts.put(content)
+    assert "inputs" in {result.aspect for result in evaluate(watched, "m").results}
 
 
 def test_without_a_holdout_nothing_is_estimated(workspace: Workspace) -> None:

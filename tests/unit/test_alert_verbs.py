@@ -4,56 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from quarterdeck import bootstrap
 from quarterdeck.monitoring.alert import AlertKind
 from quarterdeck.monitoring.evaluation import evaluate
 from quarterdeck.monitoring.queries import alert
 from quarterdeck.workspace import Workspace
-from quarterdeck_console.cli import verbs
-from tests.fakes import fake_ports
 from tests.integration.test_suspects import at, judged, moved, opened, put, score, version
+from tests.unit.conftest import SETTINGS, Run
 from tests.watched import START, close, rows, send, serve
 
-Run = Callable[..., tuple[int, str, str]]
-SETTINGS = """\
-[workspace]
-name = "d"
-[monitors.m]
-deployment = "d"
-window = "1h"
-origin = "2026-01-05T00:00:00Z"
-grace = "1s"
-"""
 
+class Terminal(StringIO):
+    """What a person types."""
 
-@pytest.fixture
-def deck(tmp_path: Path) -> Iterator[Workspace]:
-    folder = tmp_path / "deck"
-    folder.mkdir()
-    (folder / "quarterdeck.toml").write_text(SETTINGS, encoding="utf-8")
-    deck = bootstrap.create_workspace(folder, ports=fake_ports(), actor="tester")
-    yield deck
-    deck.close()
-
-
-@pytest.fixture
-def run(deck: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`quarterdeck ARGUMENTS`: exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["quarterdeck", "--workspace", str(deck.root), *arguments])
-        code = verbs.run()
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+    def isatty(self) -> bool:
+        return True
 
 
 def test_suspects_are_listed_for_people_and_for_scripts(deck: Workspace, run: Run) -> None:
@@ -119,6 +89,55 @@ def test_what_cannot_be_reported_is_refused_with_the_next_step(run: Run, argumen
     code, said, told = run("report", *arguments)
     assert (code, said) == (2, "")
     assert says in told
+
+
+def test_whoever_takes_an_alert_on_has_to_say_whether_it_is_real(
+    deck: Workspace, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = opened(deck, 4, 2, "amount")
+    code, said, told = run("ack", str(number))
+    assert (code, said) == (2, "")
+    assert told == f"Was alert/{number} real, or noise? Say --real or --noise: that is what a monitor is judged by.\n"
+    assert (alert(deck, number).state, alert(deck, number).judgement) == ("open", None)
+    monkeypatch.setattr(sys, "stdin", Terminal("maybe\n\nn\n"))
+    code, said, told = run("ack", str(number))
+    assert (code, said.splitlines()[-1]) == (0, f"alert/{number} is yours, judged noise.")
+    assert told.count("Was it real, or noise? [r/n]") == 3
+    assert told.startswith(f"alert/{number}: something moved\n")
+    assert run("ack", str(number), "--real")[0] == 0
+    assert alert(deck, number).judgement == "real"
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    assert run("ack", "99")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("suspects", "ALERT"),
+        ("incident", "ALERT"),
+        ("note", "ALERT", "seen"),
+        ("ticket", "ALERT", "OPS-1"),
+        ("silence", "ALERT", "--for", "1h", "--reason", "known"),
+        ("ack", "ALERT", "--real"),
+        ("reactions", "--alert", "ALERT"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_an_alert_is_named_by_its_number_or_as_pages_name_it(deck: Workspace, run: Run, words: tuple[str, ...]) -> None:
+    number = opened(deck, 4, 2, "amount")
+    for name in (str(number), f"alert/{number}"):
+        assert run(*(name if word == "ALERT" else word for word in words))[0] == 0, name
+    for name in ("run/1", "alert/", "alert/x", "x", "1.5"):
+        code, said, told = run(*(name if word == "ALERT" else word for word in words))
+        assert (code, said) == (2, "")
+        assert f"'{name}' is no alert: write 3 or alert/3. `quarterdeck alerts --all` lists them." in told
+
+
+def test_a_silence_is_ended_and_a_report_is_made_by_the_name_of_pages(deck: Workspace, run: Run) -> None:
+    number = opened(deck, 4, 2, "amount")
+    assert run("silence", str(number), "--for", "1h", "--reason", "known")[0] == 0
+    assert run("unsilence", f"alert/{number}")[0] == 0
+    assert "There is no alert 99" in run("report", "alert/99")[2]
 
 
 def test_a_read_only_workspace_reports_and_keeps_nothing(deck: Workspace, run: Run, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Colour(StrEnum):
 
 
 def test_json_holds_rows_times_and_paths_and_never_nan() -> None:
-    row = MonitorRow("m", "d", "1d", datetime(2026, 1, 5, tzinfo=UTC), None, ("quiet",), (), 0, 0, 0)
+    row = MonitorRow("m", "d", "1d", datetime(2026, 1, 5, tzinfo=UTC), None, ("quiet",), (), 0, 0, 0, None)
     value: dict[str, Any] = {"row": row, "nan": float("nan"), "path": Path("/x"), "colour": Colour.RED}
     data = json.loads(as_json({**value, "span": timedelta(seconds=2)}))
     assert data["row"]["last_window_end"] == "2026-01-05T00:00:00+00:00"

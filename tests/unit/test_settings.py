@@ -114,7 +114,7 @@ def test_a_schedule_that_could_never_fire_is_refused(tmp_path: Path, line: str, 
     ("slo", "words"),
     [
         ("", "give at least one of availability, latency and quality"),
-        ("availability = 1", "slo.availability: Value error, an objective is a share between 0 and 1, and 1 leaves no"),
+        ("availability = 1", "slo.availability: an objective is a share between 0 and 1, and 1 leaves no"),
         ("availability = 99.9", "write 0.999 for 99.9%"),
         ("availability = -0.1", "a share between 0 and 1, like 0.99, and not -0.1"),
         ("availability = nan", "a share between 0 and 1, like 0.99, and not nan"),
@@ -140,6 +140,55 @@ def test_objectives_that_cannot_be_kept_or_missed_are_refused(tmp_path: Path, sl
         load(tmp_path, f"[deployments.d.slo]\n{section}")
     assert words in str(refused.value)
     assert "deployments.d" in str(refused.value)
+
+
+MONITOR = '[monitors.m]\ndeployment = "d"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            MONITOR + 'slice = ["a"]',
+            "line 3: monitors.m.slice: there is no such key under [monitors.m]; did you mean `slices`?",
+        ),
+        (
+            MONITOR + "costs.undr = 1",
+            "line 3: monitors.m.costs.undr: there is no such key under [monitors.m.costs]; did you mean `under`?",
+        ),
+        ("# ours\n\n[monitor.m]\n", "line 3: monitor: there is no such table; did you mean `monitors`?"),
+        (
+            MONITOR + '[[monitors.m.reactions]]\non = "quality"\ndo = "tell"\n'
+            '[[monitors.m.reactions]]\non = "outage"\ndo = "tell"\ncooldwn = "3h"',
+            "line 9: monitors.m.reactions.1.cooldwn: there is no such key under [[monitors.m.reactions]]; did you mean "
+            "`cooldown`?",
+        ),
+        (
+            "[gateway]\nport = 1\nzzz = 1\n",
+            "line 3: gateway.zzz: there is no such key under [gateway]. docs/settings.md",
+        ),
+        ("[gateway]\nport = 'eighty'", "line 2: gateway.port: it should be a valid integer, not 'eighty'."),
+        ("[gateway]\nport = 'x'\nworkers = 'y'", "not 'x'. 1 more do not fit. docs/settings.md"),
+        ("[monitors.m]\nwindow = '1d'", "line 1: monitors.m.deployment: it has to be given."),
+        (
+            "[notifications]\nwebhooks = [{ url = 'http://x', severities = [] }]",
+            "severities: it would be told of nothing",
+        ),
+        (MONITOR + "costs.matrix.1.0 = 2\ncosts.under = 1", "a model answers classes or numbers"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_and_the_nearest_key(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(tmp_path, text)
+    assert says in str(refused.value)
+    assert str(refused.value).startswith(str(tmp_path / "quarterdeck.toml"))
+    assert "Extra inputs" not in str(refused.value)
+
+
+def test_a_variable_that_names_no_key_is_told_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUARTERDECK_GATEWAY__PROT", "9000")
+    with pytest.raises(SettingsError, match=r"^The environment variable QUARTERDECK_GATEWAY__PROT: .*`port`\?"):
+        load(tmp_path, "")
 
 
 def test_objectives_have_the_standard_burn_rates(tmp_path: Path) -> None:

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quarterdeck_console.cli.output import JsonFlag, emit, say, table
+from quarterdeck_console.cli.places import AlertPlace, alert_number
 from quarterdeck_console.cli.session import opened
 
 if TYPE_CHECKING:
     from quarterdeck.workspace import Workspace
 
 
-def suspects(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")], as_data: JsonFlag = False
-) -> None:
+def suspects(alert_id: AlertPlace, as_data: JsonFlag = False) -> None:
     """What may be behind an alert, the likeliest first: what was changed, or came in otherwise, before it began."""
     from quarterdeck.monitoring.suspects import suspects as find
 
@@ -37,7 +36,8 @@ def suspects(
 
 def report(
     alert_id: Annotated[
-        int | None, typer.Argument(metavar="ALERT", help="The alert's number.", show_default=False)
+        int | None,
+        typer.Argument(metavar="ALERT", parser=alert_number, help="The alert: 3 or alert/3.", show_default=False),
     ] = None,
     monitor: Annotated[
         str | None, typer.Option("--monitor", help="Of a window of this monitor instead.", show_default=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -13,9 +14,13 @@ import typer
 
 from quarterdeck_console.alert_words import cost, sure
 from quarterdeck_console.cli.output import JsonFlag, emit, say, table
+from quarterdeck_console.cli.places import AlertPlace
 from quarterdeck_console.cli.session import opened
 
 if TYPE_CHECKING:
+    from quarterdeck.monitoring.alert import Judgement
+    from quarterdeck.monitoring.evaluation import Evaluation
+    from quarterdeck.monitoring.monitor import Monitor
     from quarterdeck.monitoring.tables import ComparedColumn
 
 UNITS = {"wasserstein_normed": "sigma", "jensen_shannon": "Jensen-Shannon", "share_moved": "of values moved"}
@@ -67,8 +72,13 @@ def alerts(
 
 
 def ack(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
-    real: Annotated[bool, typer.Option("--real/--noise", help="Was it real, or noise?")] = True,
+    alert_id: AlertPlace,
+    real: Annotated[
+        bool | None,
+        typer.Option(
+            "--real/--noise", help="Was it real, or noise? A terminal is asked when not given.", show_default=False
+        ),
+    ] = None,
     as_data: JsonFlag = False,
 ) -> None:
     """Take an alert on, and say whether it was real."""
@@ -77,24 +87,45 @@ def ack(
     from quarterdeck.monitoring.queries import alert
 
     with opened() as workspace:
-        acknowledge(workspace, alert_id, Judgement.REAL if real else Judgement.NOISE)
+        known = alert(workspace, alert_id)  # Before anybody is asked about it.
+        judgement = _asked(alert_id, known.summary) if real is None else Judgement.REAL if real else Judgement.NOISE
+        acknowledge(workspace, alert_id, judgement)
         row = alert(workspace, alert_id)
     emit(row, f"alert/{alert_id} is yours, judged {row.judgement}.", as_data=as_data)
+
+
+def _asked(alert_id: int, summary: str) -> Judgement:
+    """What the person at the terminal says."""
+    from quarterdeck.errors import UsageError
+    from quarterdeck.monitoring.alert import Judgement
+
+    answers = {"r": Judgement.REAL, "real": Judgement.REAL, "n": Judgement.NOISE, "noise": Judgement.NOISE}
+    if sys.stdin.isatty():
+        say(f"alert/{alert_id}: {summary}")
+        say("Was it real, or noise? [r/n]")
+        for line in sys.stdin:
+            if line.strip().lower() in answers:
+                return answers[line.strip().lower()]
+            say("Was it real, or noise? [r/n]")
+    raise UsageError(
+        f"Was alert/{alert_id} real, or noise? Say --real or --noise: that is what a monitor is judged by."
+    )
 
 
 def listed(as_data: JsonFlag = False) -> None:
     """The monitors: what their last windows said, and how often people called their alerts real."""
     from quarterdeck.monitoring.queries import monitors
+    from quarterdeck.runner.looks import failures
 
     with opened() as workspace:
-        rows = monitors(workspace)
+        rows = monitors(workspace, failures(workspace))
     text = table(
         ("monitor", "deployment", "inputs", "quality", "alerts", "real"),
         [
             (
                 row.name,
                 row.deployment,
-                _strip(row.strip),
+                "fails" if row.failure else _strip(row.strip),
                 _strip(row.quality),
                 row.open_alerts,
                 None if row.precision is None else f"{row.precision:.0%} of {row.real + row.noise}",
@@ -103,7 +134,9 @@ def listed(as_data: JsonFlag = False) -> None:
         ],
         empty="No monitors. [monitors.NAME] in quarterdeck.toml watches a deployment.",
     )
-    emit(rows, text + (f"\n{LEGEND}" if rows else ""), as_data=as_data)
+    text += f"\n{LEGEND}" if rows else ""
+    text += "".join(f"\n{row.name} fails: {row.failure}" for row in rows if row.failure)
+    emit(rows, text, as_data=as_data)
 
 
 def _strip(verdicts: Sequence[str]) -> str:
@@ -116,12 +149,11 @@ def run(
 ) -> None:
     """Judge the windows that can be judged, here and now."""
     from quarterdeck.monitoring.evaluation import evaluate
+    from quarterdeck.monitoring.monitor import Monitor
 
     with opened() as workspace:
         done = evaluate(workspace, name)
-        watched = workspace.settings.monitors[name].deployment
-    if done.nothing_deployed:
-        say(f"Nothing was ever deployed as '{watched}', so there is nothing to judge yet.")
+        watching = Monitor(name, workspace.settings.monitors[name])
     rows = [
         {
             "window_start": r.window_start,
@@ -140,8 +172,29 @@ def run(
     text = table(
         ("from", "to", "aspect", "version", "rows", "verdict"),
         [(r.window_start, r.window_end, r.aspect, r.version, r.n_current, r.verdict) for r in done.results if r.served],
+        empty=_waits(done, watching),
     )
     emit(rows, text, as_data=as_data)
+    if as_data and not rows:
+        say(_waits(done, watching))
+    done.raise_for_troubles()
+
+
+def _waits(done: Evaluation, monitor: Monitor) -> str:
+    """Why there was nothing to judge, and when there will be."""
+    from quarterdeck.values import as_written
+
+    if done.nothing_deployed:
+        return f"Nothing was ever deployed as '{monitor.settings.deployment}', so there is nothing to judge yet."
+    if done.open_window is None:
+        return (
+            f"No window is complete that was not judged yet: one is {monitor.length}, and too little has come for it."
+        )
+    grace, ends = as_written(monitor.settings.grace), done.open_window.end
+    return (
+        f"No window is complete that was not judged yet: the next ends at {ends:%Y-%m-%d %H:%M:%S} UTC (event time), "
+        f"and is judged once predictions come that are {grace} later."
+    )
 
 
 def drift(
@@ -182,24 +235,31 @@ def drift(
         say(f"{why} by sketches: effects are +- what is stated, exact where nothing is.")
     text = table(
         ("column", "verdict", "effect", "q", "missing", "unseen", "evidently"),
-        [_drift_row(one) for one in found.columns],
+        [_drift_row(one) for one in found.columns]
+        + [(name, "other type", words, "", "", "", "") for name, words in found.retyped.items()],
     )
     for name, why in found.declined.items():
         text += f"\n{name} was not compared: {why}."
     emit(found, text, as_data=as_data)
     by_preset = [one.score.column for one in found.columns if one.preset is not None and one.preset.drifted]
-    if found.drifted if rule is Rule.QUARTERDECK else by_preset:
+    # The preset knows nothing of a column that holds something else; that it moved is beyond doubt.
+    if found.drifted if rule is Rule.QUARTERDECK else by_preset or found.retyped:
         raise typer.Exit(1)
 
 
 def _check_drift(reference: Path, current: Path, sketched: bool, rule: Rule) -> None:
     from quarterdeck.errors import UsageError
 
+    folder = next((path for path in (reference, current) if path.is_dir()), None)
+    if folder is not None and rule is Rule.EVIDENTLY:
+        raise UsageError(
+            f"Evidently's preset needs every value of a file, and {folder} is a folder, which is compared by sketches "
+            "only: leave out --rule evidently."
+        )
     if sketched and rule is Rule.EVIDENTLY:
         raise UsageError("Evidently's preset needs every value of a file: leave out --sketch, or --rule evidently.")
-    for path in (reference, current):
-        if not sketched and path.is_dir():
-            raise UsageError(f"{path} is a folder, which is compared by sketches only: leave out --exact.")
+    if folder is not None and not sketched:
+        raise UsageError(f"{folder} is a folder, which is compared by sketches only: leave out --exact.")
 
 
 def _share(share: float, verdict: str) -> str:
@@ -222,7 +282,7 @@ def _drift_row(one: ComparedColumn) -> tuple[str, ...]:
 
 
 def silence(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    alert_id: AlertPlace,
     duration: Annotated[str, typer.Option("--for", help="How long it tells nobody: 30m, 2h, 3d.")],
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why.")],
     as_data: JsonFlag = False,
@@ -244,9 +304,7 @@ def silence(
     emit(row, f"alert/{alert_id} tells nobody until {until:%Y-%m-%d %H:%M:%S} UTC.", as_data=as_data)
 
 
-def unsilence(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")], as_data: JsonFlag = False
-) -> None:
+def unsilence(alert_id: AlertPlace, as_data: JsonFlag = False) -> None:
     """End the silence of an alert now."""
     from quarterdeck.monitoring.queries import alert
     from quarterdeck.monitoring.silence import unsilence as wake
@@ -258,7 +316,7 @@ def unsilence(
 
 
 def note(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    alert_id: AlertPlace,
     text: Annotated[str, typer.Argument(help="What there is to say.")],
     as_data: JsonFlag = False,
 ) -> None:
@@ -273,7 +331,7 @@ def note(
 
 
 def ticket(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    alert_id: AlertPlace,
     where: Annotated[str, typer.Argument(metavar="TICKET", help="A URL or a number; '' takes it back.")],
     as_data: JsonFlag = False,
 ) -> None:
@@ -288,7 +346,7 @@ def ticket(
 
 
 def incident(
-    alert_id: Annotated[int, typer.Argument(metavar="ALERT", help="The alert's number.")],
+    alert_id: AlertPlace,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A file to write instead.", show_default=False)
     ] = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quarterdeck_console.cli.output import JsonFlag, emit, table
+from quarterdeck_console.cli.output import JsonFlag, emit, say, table
 from quarterdeck_console.cli.session import opened
 
 if TYPE_CHECKING:
@@ -22,14 +22,18 @@ def slo(
     as_data: JsonFlag = False,
 ) -> None:
     """How deployments stand by their objectives: measured, what is left of the error budget, how fast it burns."""
+    from quarterdeck.deployments.queries import deployments
     from quarterdeck.monitoring.standing import standings
 
     with opened() as workspace:
         rows = standings(workspace, deployment)
+        known = {row.name for row in deployments(workspace)}
     text = _objectives(rows)
     if deployment is not None:
         text += f"\n\n{_burns(rows)}"
     emit(rows, text, as_data=as_data)
+    for name in dict.fromkeys(row.deployment for row in rows if row.deployment not in known):
+        say(f"[deployments.{name}.slo] sets objectives, and nothing is deployed as '{name}'.")
 
 
 def _objectives(rows: list[ObjectiveRow]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quarterdeck_console.cli.output import Detach, JsonFlag, emit, say, table
+from quarterdeck_console.cli.places import alert_number
 from quarterdeck_console.cli.session import opened, runner_is_alive, wait_until
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ def backtest(
     detach: Detach = False,
     as_data: JsonFlag = False,
 ) -> None:
-    """Compare keeping, rolling back and retraining on recent labelled predictions; ends with 1 without a verdict."""
+    """Compare keeping, rolling back and retraining on recent labelled predictions; ends with 1 if that is no verdict.
+
+    With --detach, or without a live runner, it ends with 0 once it is queued.
+    """
     from quarterdeck.deployments.backtesting import backtest as read_backtest
     from quarterdeck.deployments.backtesting import request
 
@@ -38,7 +42,14 @@ def backtest(
 
 def reactions(
     alert: Annotated[
-        int | None, typer.Option("--alert", metavar="N", help="Only what follows this alert.", show_default=False)
+        int | None,
+        typer.Option(
+            "--alert",
+            metavar="ALERT",
+            parser=alert_number,
+            help="Only what follows this alert: 3 or alert/3.",
+            show_default=False,
+        ),
     ] = None,
     as_data: JsonFlag = False,
 ) -> None:

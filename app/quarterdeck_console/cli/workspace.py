@@ -108,7 +108,8 @@ def _state_folder(folder: Path) -> Path:
 def status(as_data: JsonFlag = False) -> None:
     """What runs, what is deployed, what is wrong."""
     from quarterdeck.deployments.queries import deployments, gateway_state
-    from quarterdeck.monitoring.queries import alerts
+    from quarterdeck.monitoring.queries import alerts, monitors
+    from quarterdeck.runner.looks import failures
     from quarterdeck.runner.queries import runner_state
     from quarterdeck.runner.supervision import read_supervision
     from quarterdeck.runner.webhooks import read_webhooks
@@ -117,7 +118,7 @@ def status(as_data: JsonFlag = False) -> None:
         supervision = read_supervision(workspace.folder)
         gateway, runner = gateway_state(workspace), runner_state(workspace)
         rows, open_alerts = deployments(workspace), alerts(workspace)
-        receivers = read_webhooks(workspace)
+        receivers, watching = read_webhooks(workspace), monitors(workspace, failures(workspace))
     scheme = workspace.settings.gateway.scheme
     address = f"{scheme}://{gateway.host}:{gateway.port}" if gateway.alive else None
     processes = [] if supervision is None else [_process(row, supervision) for row in supervision.processes]
@@ -131,6 +132,7 @@ def status(as_data: JsonFlag = False) -> None:
         "processes": processes,
         "deployments": rows,
         "alerts": open_alerts,
+        "monitors": watching,
         "webhooks": [webhooks.as_row(row) for row in receivers],
     }
     lines = [
@@ -138,6 +140,7 @@ def status(as_data: JsonFlag = False) -> None:
         f"runner     {f'alive, process {runner.pid}' if runner.alive else 'not running: quarterdeck up'}",
         f"gateway    {f'{gateway.alive} worker(s) at {address}' if address else 'not running: quarterdeck up'}",
         *_webhooks(receivers),
+        *(f"monitor    {row.name} fails: {row.failure}" for row in watching if row.failure),
         "",
         *_processes(processes),
         table(

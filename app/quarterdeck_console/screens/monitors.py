@@ -42,12 +42,6 @@ def strip(verdicts: Sequence[str]) -> Text:
     return line if verdicts else text(None)
 
 
-def last(row: MonitorRow) -> Text:
-    """The worse one of what was last said of the inputs and of the quality."""
-    said = [verdicts[-1] for verdicts in (row.strip, row.quality) if verdicts]
-    return state(min(said, key=list(STRIP)[::-1].index)) if said else text(None)
-
-
 def precision(row: MonitorRow) -> Text:
     """What people said of its alerts."""
     judged = row.real + row.noise
@@ -55,6 +49,14 @@ def precision(row: MonitorRow) -> Text:
         return text(None)
     share = row.real / judged
     return text(f"{share:.0%} of {judged}", GOOD if share >= 0.5 else WARN)
+
+
+def last(row: MonitorRow) -> Text:
+    """The worse one of what was last said of the inputs and of the quality; of one that fails, that it does."""
+    if row.failure:
+        return text("✖ fails", BAD)
+    said = [verdicts[-1] for verdicts in (row.strip, row.quality) if verdicts]
+    return state(min(said, key=list(STRIP)[::-1].index)) if said else text(None)
 
 
 class MonitorsPane(Pane):
@@ -78,8 +80,9 @@ class MonitorsPane(Pane):
 
     def read(self, workspace: Workspace, limit: int) -> Sequence[MonitorRow]:
         from quarterdeck.monitoring.queries import monitors
+        from quarterdeck.runner.looks import failures
 
-        return monitors(workspace)
+        return monitors(workspace, failures(workspace))
 
     def key(self, row: Any) -> str:
         return f"monitor/{row.name}"
@@ -96,6 +99,8 @@ class MonitorsPane(Pane):
     def detail(self, workspace: Workspace, row: Any) -> Text:
         settings = workspace.settings.monitors[row.name]
         page = Page().title(row.name, f"watches {row.deployment}")
+        if row.failure:
+            page.line(f"It fails: {clean(row.failure)}", BAD)
         unjudged = Text("nobody has judged one yet: A on an alert", MUTED)
         page.field("real alerts", precision(row) if row.real + row.noise else unjudged)
         kpis.newest(page, workspace, row.deployment)

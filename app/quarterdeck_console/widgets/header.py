@@ -40,6 +40,8 @@ class Status:
     workers: int | None = None
     webhooks: tuple[str, ...] = ()
     """Those that take nothing, by name."""
+    monitors: tuple[str, ...] = ()
+    """Those that fail whenever they look, by name."""
     trouble: str = ""
     """Why the screen may be out of date, and since when."""
 
@@ -116,9 +118,10 @@ class Header(Line):
             parts.append((4, Text(f"◐ {s.jobs} running", BUSY)))
         parts.append((3, _alive("runner", None if s.runner is None else int(s.runner))))
         parts.append((2, _alive("gateway", s.workers)))
+        if s.monitors:
+            parts.append((2, Text(f"✖ {_named('monitor', s.monitors)} fail{'s' * (len(s.monitors) == 1)}", BAD)))
         if s.webhooks:
-            words = f"{len(s.webhooks)} webhooks" if len(s.webhooks) > 1 else f"webhook {_short(s.webhooks[0])}"
-            parts.append((2, Text(f"✖ {words} down", BAD)))
+            parts.append((2, Text(f"✖ {_named('webhook', s.webhooks)} down", BAD)))
         return parts
 
     def _alerts(self) -> Text:
@@ -136,6 +139,11 @@ def _end(at: datetime | None) -> str:
         return ""
     local = at.astimezone()
     return local.strftime("%H:%M" if local.date() == datetime.now().astimezone().date() else "%m-%d %H:%M")
+
+
+def _named(kind: str, names: tuple[str, ...]) -> str:
+    """The one by its name, or how many there are."""
+    return f"{len(names)} {kind}s" if len(names) > 1 else f"{kind} {_short(names[0])}"
 
 
 def _short(name: str) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FREE_TEXT_SHARE, FREE_TEXT_VALUES = 0.5, 1_000
 """Text of more distinct values than both is no category."""
 DATES = "it holds dates or times: compare what you make of them, such as the hour"
+Held = Kind | Literal["time", "nested"]
+"""What a column is; the last two are not compared."""
 NESTED = "it holds lists or records"
 FREE_TEXT = "it is free text: nearly every row says something else"
 
@@ -53,28 +55,35 @@ class TableColumns:
         self.declined: dict[str, str] = {}
         """Columns that are not compared, and why; free text is found out when it is read."""
         self.kinds: dict[str, Kind] = {}
+        self.held: dict[str, Held] = {}
+        """What each column is, those that are not compared too."""
         for field in schema:
-            kind = kind_of(field.type)
+            kind = self.held[field.name] = kind_of(field.type)
             if kind == "numeric" or kind == "categorical":
                 self.kinds[field.name] = kind
             else:
                 self.declined[field.name] = DATES if kind == "time" else NESTED
 
-    def prepared(self, name: str, kind: Kind) -> PreparedColumn | None:
-        """A column as `kind`; None where it is free text.
+    def is_empty(self, name: str) -> bool:
+        """Whether a column holds no value, and so says nothing of what it would hold.
 
         Raises:
-            DataError: its values are not of that kind, or the file is damaged; the message names both.
+            DataError: the file is damaged.
         """
         import pyarrow as pa
+        import pyarrow.compute as pc
 
-        try:
-            column = self._column(name)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{self._path}, column '{name}': {error}.") from error
+        present = self._column(name).drop_null()
+        return not len(present) or (pa.types.is_floating(present.type) and pc.all(pc.is_nan(present)).as_py())
+
+    def prepared(self, name: str, kind: Kind) -> PreparedColumn | None:
+        """A column as `kind`, which it is, or it is empty; None where it is free text.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        column = self._column(name)
         if kind == "numeric":
-            if self.kinds[name] != "numeric":
-                raise DataError(f"{self._path}, column '{name}' holds text, and numbers in the other table.")
             values = column.to_numpy().astype(np.float64, copy=False)
             return prepare(Column(name, "numeric", values))
         counts = _counts(column)
@@ -85,8 +94,13 @@ class TableColumns:
         return of_counts(name, counts, self.rows)
 
     def _column(self, name: str) -> pa.ChunkedArray:
+        import pyarrow as pa
+
         if self._file is not None:
-            return self._file.read(columns=[name], use_threads=False).column(0)
+            try:
+                return self._file.read(columns=[name], use_threads=False).column(0)
+            except (pa.ArrowException, OSError) as error:
+                raise DataError(f"{self._path}, column '{name}': {error}.") from error
         assert self._table is not None
         return self._table.column(name)
 
@@ -97,7 +111,7 @@ def _is_large(field: pa.Field) -> bool:
     return bool(pa.types.is_large_string(field.type))
 
 
-def kind_of(type_: pa.DataType) -> Kind | Literal["time", "nested"]:
+def kind_of(type_: pa.DataType) -> Held:
     """`numeric`, `categorical`, `time`, or `nested` for what is none of them."""
     import pyarrow.types as known
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from quarterdeck.errors import SettingsError
 from quarterdeck.settings.making import DatasetSettings
@@ -18,6 +18,7 @@ _LEADING_ZERO = r"^[+-]?0\d"
 _BOOLEAN = r"^([tT]rue|TRUE|[fF]alse|FALSE)$"
 _TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?"
 _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
+Reading = Literal["boolean", "time", "integer", "number", "text"]
 # From this share of numbers on, texts in a column look like an accident, and are worth a warning.
 _MOSTLY = 0.5
 
@@ -84,27 +85,47 @@ def _typed(name: str, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str | N
     if not len(present):
         # Nothing says what it holds; a column of numbers can be compared with any other.
         return pc.cast(column, pa.float64()), f"Column '{name}' has no value in any row."
+    match reading_of(present):
+        case "boolean":
+            return pc.cast(pc.utf8_lower(column), pa.bool_()), None
+        case "time":
+            zoned = _all(present, _ZONE)
+            return pc.cast(column, pa.timestamp("us", tz="UTC" if zoned else None)), None
+        case "text":
+            return column, _nearly_numbers(name, column, present)
+        case number:
+            # pyarrow knows no leading plus.
+            column = pc.utf8_ltrim(column, characters="+")
+            return pc.cast(column, pa.int64() if number == "integer" else pa.float64()), None
+
+
+def reading_of(present: pa.ChunkedArray) -> Reading:
+    """What all of these texts are, of which none is missing and there is at least one."""
     if _all(present, _BOOLEAN):
-        return pc.cast(pc.utf8_lower(column), pa.bool_()), None
+        return "boolean"
     if _all(present, _TIME) and _is_time(present):
-        zoned = _all(present, _ZONE)
-        return pc.cast(column, pa.timestamp("us", tz="UTC" if zoned else None)), None
-    numbers = _matching(present, NUMBER)
-    if numbers < len(present):
-        if numbers <= _MOSTLY * len(present):
-            return column, None
-        strange = pc.and_kleene(pc.is_valid(column), pc.invert(pc.match_substring_regex(column, NUMBER)))
-        row = pc.index(strange, True).as_py()
-        return column, (
-            f"Column '{name}' stays text: {len(present) - numbers} of {len(present)} values are not numbers, "
-            f"first {column[row].as_py()!r} in data row {row + 1}. If it means missing, add it to `missing`."
-        )
+        return "time"
+    if _matching(present, NUMBER) < len(present):
+        return "text"
     whole = _all(present, _INTEGER)
     if _matching(present, _LEADING_ZERO) or (whole and _matching(present, _LONG_INTEGER)):
-        return column, None
-    # pyarrow knows no leading plus.
-    column = pc.utf8_ltrim(column, characters="+")
-    return pc.cast(column, pa.int64() if whole else pa.float64()), None
+        return "text"
+    return "integer" if whole else "number"
+
+
+def _nearly_numbers(name: str, column: pa.ChunkedArray, present: pa.ChunkedArray) -> str | None:
+    """A warning where most of the texts are numbers; None where they are not, or all are and mean something else."""
+    import pyarrow.compute as pc
+
+    numbers = _matching(present, NUMBER)
+    if numbers <= _MOSTLY * len(present) or numbers == len(present):
+        return None
+    strange = pc.and_kleene(pc.is_valid(column), pc.invert(pc.match_substring_regex(column, NUMBER)))
+    row = pc.index(strange, True).as_py()
+    return (
+        f"Column '{name}' stays text: {len(present) - numbers} of {len(present)} values are not numbers, "
+        f"first {column[row].as_py()!r} in data row {row + 1}. If it means missing, add it to `missing`."
+    )
 
 
 def _matching(present: pa.ChunkedArray, pattern: str) -> int:

@@ -9,7 +9,8 @@ from zlib import crc32
 
 import numpy as np
 
-from quarterdeck.datasets.columns import DATES, FREE_TEXT, FREE_TEXT_SHARE, FREE_TEXT_VALUES, NESTED, kind_of
+from quarterdeck.datasets.columns import DATES, FREE_TEXT, FREE_TEXT_SHARE, FREE_TEXT_VALUES, NESTED, Held, kind_of
+from quarterdeck.datasets.conversion import Reading, reading_of
 from quarterdeck.datasets.pieces import numbers, read_pieces
 from quarterdeck.datasets.reading import read_table
 from quarterdeck.errors import DataError
@@ -25,6 +26,13 @@ PIECE_ROWS = 1 << 19
 AT_ONCE = 32
 """Columns that are sketched in one pass over the files: each takes some megabytes."""
 TEXTS = (".csv", ".tsv", ".gz")
+_OF_TEXTS: dict[Reading, Held] = {
+    "boolean": "categorical",
+    "time": "time",
+    "integer": "numeric",
+    "number": "numeric",
+    "text": "categorical",
+}
 SUFFIXES = (".parquet", *TEXTS, ".jsonl", ".ndjson")
 NOT_EVERYWHERE = "not every file of the table has it"
 
@@ -46,13 +54,17 @@ class Shards:
         self.declined: dict[str, str] = {}
         """Columns that are not compared, and why; free text is found out when it is read."""
         self.kinds: dict[str, Kind] = {}
+        self.held: dict[str, Held | None] = {}
+        """What each column that every file has is, those that are not compared too; None of one without a value."""
         found = [_kinds(file) for file in self.files]
         for name in dict.fromkeys(name for kinds in found for name in kinds):
             # A column that is empty in one file says nothing of what it holds in the others.
-            known = {kinds[name] for kinds in found if name in kinds} - {None}
+            known = {held for kinds in found if (held := kinds.get(name)) is not None}
             if any(name not in kinds for kinds in found):
                 self.declined[name] = NOT_EVERYWHERE
-            elif known <= {"numeric"}:
+                continue
+            self.held[name] = "nested" if len(known) > 1 else next(iter(known), None)
+            if known <= {"numeric"}:
                 self.kinds[name] = "numeric"
             elif known == {"categorical"}:
                 self.kinds[name] = "categorical"
@@ -60,6 +72,10 @@ class Shards:
                 raise DataError(f"{path}, column '{name}' holds numbers in some files and text in others.")
             else:
                 self.declined[name] = DATES if known == {"time"} else NESTED
+
+    def rows(self) -> int:
+        """How many there are in all files."""
+        return sum(_rows(file) for file in self.files)
 
     def sketches(self, names: Sequence[str]) -> Iterator[tuple[str, ColumnSketch | None]]:
         """Each column as a sketch; None where it is free text.
@@ -126,14 +142,14 @@ def _files_of(path: Path) -> list[Path]:
     return files
 
 
-def _kinds(file: Path) -> dict[str, str | None]:
+def _kinds(file: Path) -> dict[str, Held | None]:
     """The kind of each column; None of one that says nothing of it, since it holds nothing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if file.suffix.lower() != ".parquet":
         first = next(_text_pieces(file))
-        return {name: _kind_of_text(first.column(name)) for name in first.column_names}
+        return {name: _kind_of_piece(first.column(name)) for name in first.column_names}
     try:
         schema = pq.read_schema(file)
     except FileNotFoundError:
@@ -143,11 +159,22 @@ def _kinds(file: Path) -> dict[str, str | None]:
     return {field.name: None if pa.types.is_null(field.type) else kind_of(field.type) for field in schema}
 
 
-def _kind_of_text(column: pa.ChunkedArray) -> str | None:
+def _rows(file: Path) -> int:
+    import pyarrow.parquet as pq
+
+    if file.suffix.lower() == ".parquet":
+        return int(pq.read_metadata(file).num_rows)
+    return sum(piece.num_rows for piece in _text_pieces(file))
+
+
+def _kind_of_piece(column: pa.ChunkedArray) -> Held | None:
+    import pyarrow as pa
+
     if column.null_count == len(column):
         return None
-    found = numbers(column)
-    return "categorical" if isinstance(found, int) else kind_of(found.type)
+    if not pa.types.is_string(column.type):
+        return kind_of(column.type)
+    return _OF_TEXTS[reading_of(column.drop_null())]
 
 
 def _column_pieces(file: Path, names: Sequence[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:

@@ -15,12 +15,12 @@ from quarterdeck.deployments import knowngood, labelled
 from quarterdeck.deployments.backtest import Backtest, BacktestVerdict
 from quarterdeck.deployments.deployment import Deployment, find_deployment
 from quarterdeck.deployments.labelled import Evidence
-from quarterdeck.deployments.refitting import refit
+from quarterdeck.deployments.refitting import LEAST_ROWS, refit
 from quarterdeck.deployments.revision import find_revision
 from quarterdeck.deployments.watching import followed_by, metric_of
 from quarterdeck.deployments.weighing import KEEP, RETRAIN, ROLL_BACK, Comparison, Weighed, compare, weigh
 from quarterdeck.errors import NotFoundError, QuarterdeckError, RefusedError
-from quarterdeck.monitoring.alert import find_alert
+from quarterdeck.monitoring.alert import BY_THE_CLOCK, find_alert
 from quarterdeck.registry.inputs import inputs_frame
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.truth import truth_and_score
@@ -168,6 +168,8 @@ class _Stage:
     back_revision: int | None
     others: list[int]
     """Earlier versions whose labelled rows may be learnt from."""
+    onset: datetime | None
+    """Since when something is wrong, in event time; None where a person asks, and for what was seen in no window."""
 
 
 def _set_up(tx: Session, workspace: Workspace, deployment: Deployment, asked: Backtest) -> _Stage:
@@ -178,8 +180,10 @@ def _set_up(tx: Session, workspace: Workspace, deployment: Deployment, asked: Ba
     if revision is not None:
         back = find_version(tx, deployment.model, find_revision(tx, deployment.id, revision).version)
     others = labelled.compatible_versions(tx, deployment, serving)
-    monitor = None if asked.alert is None else find_alert(tx, asked.alert).monitor
-    return _Stage(deployment.name, monitor, serving, back, revision, others)
+    alert = None if asked.alert is None else find_alert(tx, asked.alert)
+    monitor = None if alert is None else alert.monitor
+    onset = None if alert is None or alert.kind in BY_THE_CLOCK else alert.onset
+    return _Stage(deployment.name, monitor, serving, back, revision, others, onset)
 
 
 @dataclass(slots=True)
@@ -197,7 +201,8 @@ class _Bench:
         name, serving = self.stage.name, self.stage.serving
         settings = followed_by(self.workspace, name, self.stage.monitor)
         metric = metric_of(settings, serving)
-        evidence = labelled.gather(self.workspace, name, serving.number, self.stage.others, settings.minimum_rows)
+        others, least, onset = self.stage.others, settings.minimum_rows, self.stage.onset
+        evidence = labelled.gather(self.workspace, name, serving.number, others, least, onset)
         facts = _facts(evidence, metric)
         refused = self._too_little(evidence, settings.minimum_rows)
         if refused is not None:
@@ -218,7 +223,26 @@ class _Bench:
             "candidates": [self._figures(one, metric, truth) for one in (KEEP, ROLL_BACK, RETRAIN)],
             "comparisons": [_comparison(one) for one in comparisons],
         }
-        return weigh(comparisons, self.cannot), facts
+        weighed = weigh(comparisons, self.cannot)
+        unlearnt = self._unlearnt(evidence)
+        if unlearnt is None or weighed.verdict is BacktestVerdict.RETRAIN:
+            return weighed, facts
+        # It did not gain because it could not know yet: that speaks neither for nor against it.
+        known = [one for one in comparisons if one.of != RETRAIN]
+        return weigh(known, {**self.cannot, RETRAIN: unlearnt}), facts
+
+    def _unlearnt(self, evidence: Evidence) -> str | None:
+        """Why a retrain cannot have learnt yet what is wrong, in words that end a sentence; None where it can."""
+        onset = self.stage.onset
+        if onset is None or RETRAIN in self.cannot:
+            return None
+        since = evidence.recent.at(lambda time: time >= onset).n
+        if since >= LEAST_ROWS:
+            return None
+        return (
+            f"{since:,} labelled rows since the onset ({onset:%Y-%m-%d %H:%M} UTC) lie before the compared ones, and "
+            f"{LEAST_ROWS} are needed to learn what changed"
+        )
 
     def _too_little(self, evidence: Evidence, least: int) -> str | None:
         omitted = self.workspace.settings.deployment(self.stage.name).omit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain
 
 from sqlmodel import Session
@@ -54,10 +54,17 @@ def compatible_versions(tx: Session, deployment: Deployment, serving: ModelVersi
     return [one.number for one in found if signature_difference(serving, one) is None][:VERSIONS]
 
 
-def gather(workspace: Workspace, name: str, serving: int, others: list[int], least: int) -> Evidence:
-    """Cut the labelled rows: compared are the newest third of the serving version's, `least` at the least."""
+def gather(
+    workspace: Workspace, name: str, serving: int, others: list[int], least: int, onset: datetime | None = None
+) -> Evidence:
+    """Cut the labelled rows: compared are the newest third of the serving version's, `least` at the least.
+
+    With an `onset`, from which on something is wrong, it is the newest third of those since then: what came before
+    would hide it, and nothing would be left to learn it from.
+    """
     own = newest_window(workspace, name, serving, ROWS).known()
-    held = _newest(own, max(least, own.n // 3))
+    wrong = own if onset is None else own.at(lambda time: time >= onset)
+    held = _newest(own, max(least, wrong.n // 3))
     if not held.n:
         return Evidence(held, held, NO_LAG, 0.0)
     edge = watermark(workspace, name) or held.event_times[-1]

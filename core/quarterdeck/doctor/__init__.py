@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from quarterdeck.doctor import contents, databases, files, machine, running
+from quarterdeck.doctor import contents, databases, files, machine, running, watching
 from quarterdeck.doctor.finding import Check, Finding, Outcome, Patient, State, problem
 from quarterdeck.errors import NotFoundError, QuarterdeckError
 from quarterdeck.location import SETTINGS_FILE, find_workspace
@@ -21,6 +21,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     *files.CHECKS,
     *databases.CHECKS,
     *contents.CHECKS,
+    *watching.CHECKS,
     *running.CHECKS,
     *machine.CHECKS,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from quarterdeck.artifacts import ArtifactStore
@@ -53,59 +53,6 @@ def schedules(patient: Patient) -> Outcome:
     if bad:
         return warning(some(bad), "Mend [schedules] in quarterdeck.toml: their runs would fail, or never come.")
     return ok(f"{len(patient.settings.schedules)} start what is there")
-
-
-def monitors(patient: Patient) -> Outcome:
-    """Whether the newest look of each monitor came to its end."""
-    known = patient.settings.monitors
-    bad = _failed_last(patient, "monitor", known)
-    if bad:
-        return problem(f"nobody looks: {some(bad)}", "Mend it, and try it: `quarterdeck monitor run NAME`.")
-    return ok(f"{len(known)} came to an end when they looked last")
-
-
-def kpis(patient: Patient) -> Outcome:
-    """Whether the query of each business KPI was answered when it was asked last."""
-    deployments = patient.settings.deployments.items()
-    known = {f"{name}/{kpi}" for name, one in deployments for kpi, told in one.kpis.items() if told.query is not None}
-    bad = _failed_last(patient, "kpi", known)
-    if bad:
-        return problem(f"not fetched: {some(bad)}", "Mend it, and try it: `quarterdeck kpi fetch DEPLOYMENT KPI`.")
-    return ok(f"{len(known)} were fetched when they were asked for last" if known else "none is fetched")
-
-
-def _failed_last(patient: Patient, kind: str, known: Collection[str]) -> list[str]:
-    """What of `known` failed when its newest job of that kind ended, with the reason."""
-    query = """
-        SELECT subject, error FROM job WHERE state IN ('failed', 'dead', 'lost') AND id IN (
-            SELECT max(id) FROM job
-            WHERE kind = ? AND state IN ('succeeded', 'failed', 'dead', 'lost') GROUP BY subject
-        ) ORDER BY subject
-    """
-    with patient.open("state") as connection:
-        rows = connection.execute(query, (kind,)).fetchall()
-    named = [(subject.partition("/")[2], error) for subject, error in rows]
-    return [f"{name}: {error or 'its process died'}" for name, error in named if name in known]
-
-
-def reactions(patient: Patient) -> Outcome:
-    """Whether what reactions to alerts would start is there."""
-    known = {found.name: found for found in find_pipelines_in(patient.root / patient.settings.workspace.pipelines)}
-    bad, count = [], 0
-    for name, monitor in patient.settings.monitors.items():
-        for reaction in monitor.reactions:
-            count += 1
-            found = known.get(reaction.pipeline or "")
-            if reaction.pipeline is not None and found is None:
-                bad.append(f"{name}/{reaction.name} runs the pipeline '{reaction.pipeline}', which is not there")
-            elif found is not None and found.parameters is not None:
-                strangers = [one for one in reaction.parameters if one not in found.parameters]
-                bad += [f"{name}/{reaction.name} sets '{one}', which is no parameter of it" for one in strangers]
-            if reaction.do == "rollback" and patient.settings.deployment(monitor.deployment).protected:
-                bad.append(f"{name}/{reaction.name} never fires, since {monitor.deployment} is protected")
-    if bad:
-        return warning(some(bad), "Mend [[monitors.NAME.reactions]] in quarterdeck.toml: they would be held.")
-    return ok(f"{count} would start what is there")
 
 
 def artifacts(patient: Patient) -> Outcome:
@@ -234,9 +181,6 @@ def _is_parquet(path: Path) -> bool:
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("schedules", schedules),
-    ("monitors", monitors),
-    ("kpis", kpis),
-    ("reactions", reactions),
     ("artifacts", artifacts),
     ("traffic files", traffic_files),
     ("orphans", orphans),

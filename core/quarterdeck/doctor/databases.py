@@ -8,9 +8,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import StaticPool, create_engine
-from sqlmodel import Session
-
 from quarterdeck import events, migrations
 from quarterdeck.doctor.finding import Check, Outcome, Patient, ok, problem, size, warning
 from quarterdeck.runner.health import write_lock_holder
@@ -56,14 +53,12 @@ def schema(patient: Patient, *, name: str, line: migrations.Schema) -> Outcome:
 
 def chain(patient: Patient) -> Outcome:
     """Whether no event was changed or removed."""
-    with patient.open("state") as connection:
-        engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
-        with Session(engine) as tx:
-            try:
-                count = events.verify(tx)
-            except events.ChainBrokenError as error:
-                first = str(error).partition(":")[0]
-                return problem(first, "Compare .quarterdeck/state.db with a backup: a row was changed or removed.")
+    with patient.session("state") as tx:
+        try:
+            count = events.verify(tx)
+        except events.ChainBrokenError as error:
+            first = str(error).partition(":")[0]
+            return problem(first, "Compare .quarterdeck/state.db with a backup: a row was changed or removed.")
     return ok(f"{count} events, chain intact")
 
 

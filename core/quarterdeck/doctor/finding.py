@@ -12,6 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from sqlalchemy import StaticPool, create_engine
+from sqlmodel import Session
+
 from quarterdeck.settings import Settings
 
 
@@ -83,6 +86,18 @@ class Patient:
             yield connection
         finally:
             connection.close()
+
+    @contextlib.contextmanager
+    def session(self, name: str) -> Iterator[Session]:
+        """`open`, for what reads rows as entities.
+
+        Raises:
+            sqlite3.Error, DBAPIError: it is not there, or cannot be read.
+        """
+        with self.open(name) as connection:
+            engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+            with Session(engine) as tx:
+                yield tx
 
 
 Check = Callable[[Patient], Outcome]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from urllib.parse import urlsplit
-
-from sqlalchemy import StaticPool, create_engine
-from sqlmodel import Session
 
 from quarterdeck.doctor.finding import Check, Outcome, Patient, ok, problem, some, warning
 from quarterdeck.processes import ProcessIdentity, group_members, is_alive
@@ -114,18 +112,24 @@ def port(patient: Patient) -> Outcome:
 
 def webhooks(patient: Patient) -> Outcome:
     """Whether those who are to be told take what they are told."""
-    with patient.open("state") as connection:
-        engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
-        with Session(engine) as tx:
-            rows = webhook_states(tx, patient.settings.notifications.webhooks)
+    told = patient.settings.notifications.webhooks
+    with patient.session("state") as tx:
+        rows = webhook_states(tx, told)
     ill = [row for row in rows if row.state.ill]
     if ill:
-        told = [f"{row.name} takes nothing since {row.since:%Y-%m-%d %H:%M} UTC" for row in ill]
-        return problem(some(told), f"{ill[0].error or ''} {ill[0].advice}.".strip())
+        since = [f"{row.name} takes nothing since {row.since:%Y-%m-%d %H:%M} UTC" for row in ill]
+        return problem(some(since), f"{ill[0].error or ''} {ill[0].advice}.".strip())
     missed = [row for row in rows if row.given_up]
     if missed:
         return warning(
             some([f"{row.name} was not told {row.given_up} things" for row in missed]), f"{missed[0].advice}."
+        )
+    signed = [one for one in told if one.secret is not None]
+    unset = [f"{one.secret} of {one.shown}" for one in signed if not os.environ.get(one.secret or "")]
+    if unset:
+        return warning(
+            f"not set in this environment: {some(unset)}",
+            "Where the runner's environment lacks it too they are told nothing: set it there, and start `up` again.",
         )
     return ok(f"{len(rows)} are told" if rows else "nobody is told: there are none")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlmodel import Field, Session
 
-from quarterdeck.database import Entity, choice_column, json_column, time_column
+from quarterdeck.database import Entity, choice_column, json_column, time_column, timestamp
 from quarterdeck.errors import IllegalTransitionError, NotFoundError
 
 
@@ -41,6 +41,10 @@ class AlertKind(StrEnum):
 
 OF_INPUTS = (AlertKind.DRIFT, AlertKind.MISSING, AlertKind.UNSEEN)
 """About columns of what comes in."""
+
+
+BY_THE_CLOCK = (AlertKind.OUTAGE, AlertKind.SLO)
+"""Seen as it happens, and in no window: they begin by the clock, all others in event time."""
 
 
 class Severity(StrEnum):
@@ -84,6 +88,10 @@ class Alert(Entity, table=True):
     """Effect times importance, or relative loss of quality: what alerts are ranked by."""
     state: AlertState = Field(sa_column=choice_column("state", AlertState))
     summary: str
+    """What it found last; once it is resolved what was worst, and when."""
+    worst: dict[str, Any] | None = Field(default=None, sa_column=json_column(required=False))
+    """The gravest of what it found: score, summary, and at, the start of that window. None where an older
+    Quarterdeck opened it."""
     evidence: dict[str, Any] = Field(sa_column=json_column())
     """The newest scores of its columns, by column."""
     onset: datetime = Field(sa_column=time_column(required=True))
@@ -140,7 +148,17 @@ class Alert(Entity, table=True):
         self.state = AlertState.OPEN if self.acknowledged_by is None else AlertState.ACKNOWLEDGED
         self.silenced_until = None
 
+    def tell(self, summary: str, score: float, at: datetime) -> None:
+        """Say what it found in the window that starts `at`."""
+        self.summary = summary
+        if self.worst is None or score > self.worst["score"]:
+            self.worst = {"score": score, "summary": summary, "at": timestamp(at)}
+
     def resolve(self, at: datetime) -> None:
+        if self.worst is not None:
+            # Whoever reads it afterwards asks how bad it was, not how it faded.
+            when = datetime.fromisoformat(self.worst["at"])
+            self.summary = f"{self.worst['summary']} (at its worst, {when:%Y-%m-%d %H:%M} UTC)"
         self.state, self.resolved_at, self.silenced_until = AlertState.RESOLVED, at, None
 
     def reopen(self) -> None:

@@ -188,6 +188,7 @@ def _open(
         last_window_end=result.window_end,
         opened_at=workspace.now(),
     )
+    alert.tell(alert.summary, worst.score, result.window_start)
     alert.cause = standing_for(tx, monitor, alert)
     tx.add(alert)
     tx.flush()
@@ -237,7 +238,7 @@ def _reopen(
     alert.score = group[0].score
     alert.severity = severity_of(monitor.settings, alert.score)
     alert.version, alert.last_window_end = result.version, result.window_end
-    alert.summary = summarise(group, result)
+    alert.tell(summarise(group, result), group[0].score, result.window_start)
     alert.evidence = {**alert.evidence, **{finding.column: finding.row for finding in group}}
     tx.add(alert)
     workspace.record(tx, "alert.reopened", alert.reference, {**facts(alert), "times": alert.reopened})
@@ -259,7 +260,7 @@ def _follow(
     alert.last_window_end = max(alert.last_window_end, result.window_end)
     alert.version = result.version
     alert.evidence = {**alert.evidence, **{finding.column: finding.row for finding in findings}}
-    alert.summary = summarise(findings, result)
+    alert.tell(summarise(findings, result), worst.score, result.window_start)
     _escalate(tx, workspace, monitor, alert, worst.score)
     tx.add(alert)
 

@@ -31,6 +31,8 @@ class Told:
     summary: str
     onset: datetime
     score: float
+    pace: float
+    """How many times too fast it burns: what was worst goes by that."""
     evidence: dict[str, Any]
 
 
@@ -176,8 +178,8 @@ def _follow(tx: Session, workspace: Workspace, alert: Alert, told: Told) -> None
 def _tell(tx: Session, workspace: Workspace, alert: Alert, told: Told) -> None:
     serving = what_serves(tx, alert.deployment)
     alert.version = NO_VERSION if serving is None else serving.version
-    alert.summary, alert.score, alert.evidence = told.summary, told.score, told.evidence
-    alert.last_window_end = workspace.now()
+    alert.tell(told.summary, told.pace, workspace.now())
+    alert.score, alert.evidence, alert.last_window_end = told.score, told.evidence, workspace.now()
     tx.add(alert)
 
 
@@ -230,6 +232,7 @@ def _told(measuring: Measuring, burn: Burn | None, onset: datetime, severity: Se
         onset=onset,
         # What of the whole budget is gone: nothing ranks above all of it.
         score=min(max(spent, 0.0), 1.0),
+        pace=0.0 if burn is None else burn.long or 0.0,
         evidence={objective.kind: evidence},
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quarterdeck.monitoring.inputs import as_column, watched_features
+from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.registry.holdout import Holdout
 from quarterdeck.registry.signature import Feature
 from quarterdeck.registry.version import ModelVersion
@@ -53,14 +54,20 @@ class Cuts:
     """How the holdout of a version is cut, by several of its features: once for many windows."""
 
     def __init__(
-        self, version: ModelVersion, holdout: Holdout, names: Sequence[str], omitted: Sequence[str], setting: str
+        self,
+        monitor: Monitor,
+        version: ModelVersion,
+        holdout: Holdout,
+        names: Sequence[str],
+        omitted: Sequence[str],
+        setting: str,
     ) -> None:
         """`setting` is the key under [monitors.NAME] that names the features; no name is no cut.
 
         Raises:
             SettingsError: one of them is no feature of the version, or is not recorded.
         """
-        named = watched_features(version, names, omitted, setting) if names else []
+        named = watched_features(monitor, version, names, omitted, setting) if names else []
         columns = {feature.name: as_column(feature, holdout.inputs[feature.name].tolist()) for feature in named}
         self._cuts = [_cut_of(feature, columns[feature.name]) for feature in named]
         self.before = self.of(columns)

@@ -58,7 +58,7 @@ class Expectation:
         if holdout is not None:
             self.rows = min(len(holdout.truth), LEARNT_ROWS)
             known = holdout.sampled(LEARNT_ROWS, np.random.default_rng(0))
-            cuts = Cuts(version, known, monitor.settings.slices, omitted, "slices")
+            cuts = Cuts(monitor, version, known, monitor.settings.slices, omitted, "slices")
             model = self._learn(known)
             if cuts and model is not None:
                 self._slices = ExpectedErrors(monitor, self.signature, known, cuts, model, self._kept)

@@ -11,8 +11,10 @@ from functools import partial
 from sqlmodel import Session, col, select
 
 from quarterdeck.database import LAST_WRITE_PATIENCE_SECONDS
+from quarterdeck.errors import ArtifactError
 from quarterdeck.monitoring.alerting import resolve_for_other_versions, update_alerts
 from quarterdeck.monitoring.arrivals import judge_silence
+from quarterdeck.monitoring.fitting import check_settings
 from quarterdeck.monitoring.judging import Judge
 from quarterdeck.monitoring.monitor import Monitor, Span, find_monitor
 from quarterdeck.monitoring.result import Aspect, Result
@@ -43,6 +45,15 @@ class Evaluation:
     results: list[Result] = field(default_factory=list)
     nothing_deployed: bool = False
     """There is nothing to judge yet: nothing was ever deployed under the name that the monitor watches."""
+    open_window: Span | None = None
+    """The next one to judge, which is not complete yet; None without traffic for it, or where its end is not known."""
+    troubles: tuple[str, ...] = ()
+    """What could not be judged, and why, as sentences: a file is missing or damaged. All else was judged."""
+
+    def raise_for_troubles(self) -> None:
+        """Raises ArtifactError: something could not be judged."""
+        if self.troubles:
+            raise ArtifactError(f"Monitor {self.monitor} cannot judge everything. {' '.join(self.troubles)}")
 
 
 def evaluate(workspace: Workspace, name: str, *, fence: Fence = no_fence) -> Evaluation:
@@ -53,6 +64,8 @@ def evaluate(workspace: Workspace, name: str, *, fence: Fence = no_fence) -> Eva
 
     Raises:
         NotFoundError: there is no such monitor.
+        SettingsError: what it is told to look at does not fit the version that serves, whether or not there is a
+            window to judge.
     """
     monitor = find_monitor(workspace, name)
     with workspace.state.read() as tx:
@@ -60,10 +73,9 @@ def evaluate(workspace: Workspace, name: str, *, fence: Fence = no_fence) -> Eva
     if serving is None:
         return Evaluation(monitor.name, nothing_deployed=True)
     pass_ = _Pass(workspace, monitor, serving, fence)
-    pass_.inputs()
-    pass_.quality()
-    pass_.silence()
-    pass_.skew()
+    pass_.check()
+    for judge in (pass_.inputs, pass_.quality, pass_.silence, pass_.skew):
+        pass_.attempt(judge)
     return pass_.done
 
 
@@ -79,6 +91,20 @@ class _Pass:
         self.fence = fence
         self.done = Evaluation(monitor.name)
 
+    def check(self) -> None:
+        """Whether the settings fit the version that serves; one that is not registered here says nothing of itself."""
+        version = self.judge.version(self.serving.version)
+        if version is not None:
+            check_settings(self.workspace, self.monitor, version)
+
+    def attempt(self, judge: Callable[[], None]) -> None:
+        """Judge what can be judged, and note what a file that is missing or damaged keeps from it."""
+        try:
+            judge()
+        except ArtifactError as error:
+            self.judge.troubles.append(str(error))
+        self.done.troubles = tuple(dict.fromkeys(self.judge.troubles))
+
     def inputs(self) -> None:
         newest = self.judge.watermark()
         window = self._newest_judged()
@@ -86,6 +112,7 @@ class _Pass:
         while newest is not None:
             window = self.monitor.next_window(window, events)
             if window is None or not self.monitor.is_closed(window, newest):
+                self.done.open_window = window
                 return
             self._judge_inputs(window, newest)
 

@@ -38,7 +38,7 @@ class FairnessWatch:
         """Raises SettingsError: a column is no feature of the version, or is not recorded."""
         self._settings, self._monitor = settings, monitor.settings
         self._signature = Signature.from_dict(version.signature)
-        self._cuts = Cuts(version, holdout, settings.columns, omitted, "fairness.columns")
+        self._cuts = Cuts(monitor, version, holdout, settings.columns, omitted, "fairness.columns")
         self.needs_labels = settings.measure != WITHOUT_LABELS
 
     def judge(self, rows: WindowRows) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,16 +14,19 @@ from quarterdeck.database import timestamp
 from quarterdeck.errors import UsageError
 from quarterdeck.events import Event
 from quarterdeck.monitoring import kpis
-from quarterdeck.monitoring.alert import Alert, find_alert
+from quarterdeck.monitoring.alert import BY_THE_CLOCK, Alert, find_alert
 from quarterdeck.monitoring.kpis import KpiAround
 from quarterdeck.monitoring.suspects import Suspect, suspects
 from quarterdeck.monitoring.timeline import kpis_around
 from quarterdeck.workspace import Workspace
 
 LONGEST_NOTE = 4_000
+CLOCK, EVENT_TIME = "clock", "event time"
 AROUND = ("deployment.", "version.", "data.", "run.", "workspace.", "worker.")
 """Kinds of events that may have to do with an alert on the same deployment."""
 MOST_EVENTS = 200
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?!\s)")
+"""How a URL begins (RFC 3986, 3.1); words before a colon and a blank are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Incident:
     ticket: str | None
     judgement: str | None
     onset: datetime
+    onset_is: str
+    """What that is told in: event time, or the clock where it was seen in no window. All else is told by the clock."""
     opened_at: datetime
     resolved_at: datetime | None
     timeline: tuple[Moment, ...]
@@ -79,13 +85,18 @@ def link_ticket(workspace: Workspace, alert_id: int, ticket: str, *, actor: str 
     """Say where else the alert is dealt with: a URL or a number of an issue tracker; an empty one takes it back.
 
     Raises:
-        UsageError: it is longer than a line.
+        UsageError: it is longer than a line, or a URL that no issue tracker has.
         NotFoundError: there is no such alert.
         ReadOnlyError: the workspace is read-only.
     """
     ticket = ticket.strip()
     if len(ticket) > LONGEST_NOTE // 2 or len(ticket.splitlines()) > 1:
         raise UsageError("A ticket is a URL or a number, on one line.")
+    scheme = SCHEME.match(ticket)
+    if scheme is not None and scheme[1].lower() not in ("http", "https"):
+        raise UsageError(
+            f"A ticket is a URL of http or https, or a number such as OPS-12: '{scheme[0]}' is none of them."
+        )
     with workspace.change("ticket") as tx:
         alert = find_alert(tx, alert_id)
         alert.ticket = ticket or None
@@ -122,6 +133,7 @@ def incident(workspace: Workspace, alert_id: int) -> Incident:
         ticket=alert.ticket,
         judgement=alert.judgement,
         onset=alert.onset,
+        onset_is=CLOCK if alert.kind in BY_THE_CLOCK else EVENT_TIME,
         opened_at=alert.opened_at,
         resolved_at=alert.resolved_at,
         timeline=tuple(sorted(moments, key=lambda moment: moment.at)),
@@ -147,9 +159,9 @@ def _lines(found: Incident) -> Iterator[str]:
         "Owner": found.owner,
         "Runbook": found.runbook,
         "Ticket": found.ticket,
-        "Began": timestamp(found.onset),
-        "Opened": timestamp(found.opened_at),
-        "Resolved": None if found.resolved_at is None else timestamp(found.resolved_at),
+        f"Began ({found.onset_is})": timestamp(found.onset),
+        f"Opened ({CLOCK})": timestamp(found.opened_at),
+        f"Resolved ({CLOCK})": None if found.resolved_at is None else timestamp(found.resolved_at),
     }
     for name, value in facts.items():
         if value:
@@ -160,7 +172,7 @@ def _lines(found: Incident) -> Iterator[str]:
     yield ""
     yield "## Timeline"
     yield ""
-    yield "| when (UTC) | who | what |"
+    yield "| when (clock, UTC) | who | what |"
     yield "| --- | --- | --- |"
     for moment in found.timeline:
         what = _plain(moment.what) if moment.own else f"*{_plain(moment.what)}*"

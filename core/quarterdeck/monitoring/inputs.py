@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quarterdeck.datasets.frames import read_frame
 from quarterdeck.errors import SettingsError
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.registry.signature import Feature, Signature
@@ -35,7 +36,7 @@ class Reference:
 
 
 def load_reference(
-    workspace: Workspace, version: ModelVersion, watched: Sequence[str] = (), *, omitted: Sequence[str] = ()
+    workspace: Workspace, monitor: Monitor, version: ModelVersion, omitted: Sequence[str]
 ) -> Reference | None:
     """What a version was trained on, its watched features only (all that are recorded when none are named).
 
@@ -43,13 +44,12 @@ def load_reference(
 
     Raises:
         SettingsError: a watched column is no feature of the version, or is not recorded.
+        ArtifactError: it is missing or damaged.
     """
     if version.reference is None:
         return None
-    import pandas as pd
-
-    features = watched_features(version, watched, omitted)
-    frame = pd.read_parquet(workspace.artifacts.path(version.reference))
+    features = watched_features(monitor, version, monitor.settings.columns, omitted)
+    frame = read_frame(workspace, version.reference)
     return reference_of(version, [as_column(feature, frame[feature.name].tolist()) for feature in features])
 
 
@@ -59,7 +59,7 @@ def reference_of(version: ModelVersion, columns: list[Column]) -> Reference:
 
 
 def watched_features(
-    version: ModelVersion, watched: Sequence[str], omitted: Sequence[str], setting: str = "columns"
+    monitor: Monitor, version: ModelVersion, watched: Sequence[str], omitted: Sequence[str], setting: str = "columns"
 ) -> list[Feature]:
     """The features of a version that a monitor watches: all that are recorded when none are named.
 
@@ -72,14 +72,15 @@ def watched_features(
     strangers = sorted(set(watched) - set(signature.names))
     if strangers:
         raise SettingsError(
-            f"`{setting}` of a monitor names {', '.join(strangers)}, which model version {version.number} does not "
-            f"take. Mend `{setting}` under [monitors]. It takes: {', '.join(signature.names)}."
+            f"`{setting}` under [monitors.{monitor.name}] names {', '.join(strangers)}, which model version "
+            f"{version.number} does not take. Mend it in quarterdeck.toml. The version takes: "
+            f"{', '.join(signature.names)}."
         )
     unseen = sorted(set(watched) & set(omitted))
     if unseen:
         raise SettingsError(
-            f"`{setting}` of a monitor names {', '.join(unseen)}, which `omit` under [deployments] keeps from being "
-            "recorded. Take it out of one of the two."
+            f"`{setting}` under [monitors.{monitor.name}] names {', '.join(unseen)}, which `omit` under "
+            f"[deployments.{monitor.settings.deployment}] keeps from being recorded. Take it out of one of the two."
         )
     return [f for f in signature.features if (f.name in watched or not watched) and f.name not in omitted]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from quarterdeck.errors import NotFoundError
+from quarterdeck.errors import ArtifactError, NotFoundError
 from quarterdeck.monitoring.across import judge_across
 from quarterdeck.monitoring.arrivals import arrived_in, judge_arrivals, past_results
 from quarterdeck.monitoring.errors import Errors
@@ -32,6 +32,8 @@ class Judge:
         self.monitor = monitor
         self.serving = serving
         self.deployment = monitor.settings.deployment
+        self.troubles: list[str] = []
+        """What kept aspects from being judged, as sentences."""
         self._versions: dict[int, ModelVersion | None] = {}
         self._references: dict[tuple[int, Span | None], Reference | None] = {}
         self._expectations: dict[int, Expectation | None] = {}
@@ -100,8 +102,12 @@ class Judge:
 
     def _expectation(self, version: int) -> Expectation | None:
         if version not in self._expectations:
-            known = self.version(version)
-            expectation = None if known is None else Expectation(self.workspace, self.monitor, known)
+            known, expectation = self.version(version), None
+            try:
+                expectation = None if known is None else Expectation(self.workspace, self.monitor, known)
+            except ArtifactError as error:
+                # What rests on it cannot be judged; all else can, and must not wait for somebody to mend it.
+                self.troubles.append(f"The holdout of version {version} cannot be read. {error}")
             self._expectations[version] = expectation
         return self._expectations[version]
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from quarterdeck.errors import NotFoundError
 from quarterdeck.settings.monitoring import MonitorSettings
+from quarterdeck.values import as_written
 from quarterdeck.workspace import Workspace
 
 WEEK = timedelta(weeks=1)
@@ -82,7 +83,8 @@ class Monitor:
             return f"{settings.rows:,} predictions"
         if settings.calendar is not None:
             return f"a {settings.calendar} in {settings.timezone}"
-        return str(settings.window) if settings.slide is None else f"{settings.window}, every {settings.slide}"
+        window = as_written(settings.window)
+        return window if settings.slide is None else f"{window}, every {as_written(settings.slide)}"
 
     @property
     def _origin(self) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -90,6 +90,8 @@ class MonitorRow:
     real: int
     """Alerts that people called real when they took them on."""
     noise: int
+    failure: str | None
+    """Why it failed when it looked last; None where it did not."""
 
     @property
     def precision(self) -> float | None:
@@ -161,8 +163,8 @@ def window_against(workspace: Workspace, deployment: str, version: int) -> Resul
         return None if result is None else _result_row(result)
 
 
-def monitors(workspace: Workspace) -> list[MonitorRow]:
-    """Every monitor of quarterdeck.toml with its newest windows."""
+def monitors(workspace: Workspace, failures: Mapping[str, str]) -> list[MonitorRow]:
+    """Every monitor of quarterdeck.toml with its newest windows; `failures` are those of `runner.looks`."""
     rows = []
     with workspace.state.read() as tx:
         for name, settings in sorted(workspace.settings.monitors.items()):
@@ -183,6 +185,7 @@ def monitors(workspace: Workspace) -> list[MonitorRow]:
                     open_alerts=len(tx.exec(active).all()),
                     real=judged[Judgement.REAL],
                     noise=judged[Judgement.NOISE],
+                    failure=failures.get(name),
                 )
             )
     return rows

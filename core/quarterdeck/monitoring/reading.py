@@ -23,15 +23,16 @@ def load_window_reference(
 
     Raises:
         SettingsError: a watched column is no feature of the version, or is not recorded.
+        ArtifactError: the rows of the training are missing or damaged.
     """
     settings = monitor.settings
     omitted = workspace.settings.deployment(settings.deployment).omit
     if settings.reference == "training":
-        return load_reference(workspace, version, settings.columns, omitted=omitted)
+        return load_reference(workspace, monitor, version, omitted)
     spans = monitor.past_weeks(window)
     if settings.reference_period is not None:
         spans = [Span(*settings.reference_period)]
-    features = watched_features(version, settings.columns, omitted)
+    features = watched_features(monitor, version, settings.columns, omitted)
     # All versions of a deployment take the same features in the same order.
     rows = [row for span in spans for row in read_span(workspace, monitor, span).inputs]
     columns = window_columns(Signature.from_dict(version.signature), rows)

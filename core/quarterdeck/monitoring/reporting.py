@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from quarterdeck.database import LAST_WRITE_PATIENCE_SECONDS
 from quarterdeck.errors import NotFoundError
-from quarterdeck.monitoring.alert import find_alert
+from quarterdeck.monitoring.alert import BY_THE_CLOCK, Alert, find_alert
 from quarterdeck.monitoring.evaluation import Fence, no_fence
 from quarterdeck.monitoring.inputs import frame_of, window_columns
 from quarterdeck.monitoring.monitor import Monitor, Span, find_monitor
@@ -26,11 +26,22 @@ def request_report(workspace: Workspace, alert_id: int, *, actor: str | None = N
     """Ask for an alert's report to be made by a job.
 
     Raises:
-        NotFoundError: there is no such alert.
+        NotFoundError: there is no such alert, or no window showed it.
         ReadOnlyError: the workspace is read-only.
     """
     with workspace.change("report") as tx:
-        workspace.record(tx, "alert.report_requested", find_alert(tx, alert_id).reference, actor=actor)
+        workspace.record(tx, "alert.report_requested", _seen_in_windows(tx, alert_id).reference, actor=actor)
+
+
+def _seen_in_windows(tx: Session, alert_id: int) -> Alert:
+    """The alert, if there are windows to report of."""
+    alert = find_alert(tx, alert_id)
+    if alert.kind in BY_THE_CLOCK:
+        raise NotFoundError(
+            f"{alert.reference} is of kind {alert.kind}, and was seen in no window, so there is no report of it. "
+            f"`quarterdeck incident {alert_id}` tells what is known."
+        )
+    return alert
 
 
 def make_report(workspace: Workspace, alert_id: int, *, fence: Fence = no_fence) -> str:
@@ -39,7 +50,7 @@ def make_report(workspace: Workspace, alert_id: int, *, fence: Fence = no_fence)
     It takes seconds, and runs in a job process.
 
     Raises:
-        NotFoundError: there is no such alert, or its version has no reference.
+        NotFoundError: as `report_of`.
     """
     digest = workspace.artifacts.put(report_of(workspace, alert_id).encode())
     with workspace.state.write(f"report alert/{alert_id}", patience=LAST_WRITE_PATIENCE_SECONDS) as tx:
@@ -55,10 +66,11 @@ def report_of(workspace: Workspace, alert_id: int) -> str:
     """The page of an alert, made anew and kept nowhere.
 
     Raises:
-        NotFoundError: there is no such alert, its monitor is gone, or its version has no reference.
+        NotFoundError: there is no such alert, no window showed it or the rows of these are gone, its monitor is gone,
+            or its version has no reference.
     """
     with workspace.state.read() as tx:
-        alert = find_alert(tx, alert_id)
+        alert = _seen_in_windows(tx, alert_id)
         serving = what_serves(tx, alert.deployment)
         version = find_version(tx, serving.model if serving else alert.deployment, alert.version)
     monitor = find_monitor(workspace, alert.monitor)
@@ -94,6 +106,11 @@ def _page(workspace: Workspace, monitor: Monitor, version: ModelVersion, span: S
     if reference is None:
         raise NotFoundError(f"Version {version.number} has no reference to compare what came in with.")
     rows = read_span(workspace, monitor, span, version=version.number)
+    if not rows.n:
+        raise NotFoundError(
+            f"No prediction of version {version.number} is recorded from {span.start:%Y-%m-%d %H:%M} to "
+            f"{span.end:%Y-%m-%d %H:%M} UTC (event time), so there is nothing to report of."
+        )
     columns = window_columns(reference.signature, rows.inputs)
     current = [columns[column.name] for column in reference.columns]
     return workspace.ports.reporter.drift_report(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quarterdeck.datasets.shards import Shards, fits_whole
-from quarterdeck.errors import DataError, UsageError
-from quarterdeck.monitoring.tables import MISSING, ComparedColumn, ComparedTables
+from quarterdeck.errors import DataError
+from quarterdeck.monitoring.tables import ComparedColumn, ComparedTables, Shared
 from quarterdeck.statistics.sketch import Moments, NumericSketch
 from quarterdeck.statistics.sketched import SketchedPair, score_sketches
 
@@ -31,47 +31,34 @@ def compare_sketched(reference: Path, current: Path, *, watched: Sequence[str] =
         UsageError: a watched column is in neither table, or cannot be compared.
     """
     before, after = Shards(reference, 0), Shards(current, 1)
-    names, declined = _common(before, after, watched)
-    pairs = []
+    shared = Shared.of(before.held, after.held, watched)
+    declined = {} if watched else shared.declined(before.declined, after.declined)
+    names, pairs = list(shared.kinds), []
+    for table in (before, after):
+        # One that is empty in all files of a table is there what it is in the other.
+        table.kinds |= {name: shared.kinds[name] for name in names}
     columns = zip(before.sketches(names), after.sketches(names), strict=True)
     for (name, of_reference), (_, of_current) in columns:
         if of_reference is None or of_current is None:
             declined[name] = {**before.declined, **after.declined}[name]
         else:
             pairs.append(SketchedPair(name, of_reference, of_current))
-    if not pairs:
+    if not pairs and not shared.retyped:
         why = "; ".join(f"{name}: {words}" for name, words in declined.items())
         raise DataError(f"{reference} and {current} have no column that can be compared. {why}".rstrip())
     scores = score_sketches(pairs)
     return ComparedTables(
         str(reference),
         str(current),
-        pairs[0].reference.rows,
-        pairs[0].current.rows,
+        pairs[0].reference.rows if pairs else before.rows(),
+        pairs[0].current.rows if pairs else after.rows(),
         tuple(
             ComparedColumn(one.score, None, one.error, _moments(pair)) for pair, one in zip(pairs, scores, strict=True)
         ),
         declined,
+        shared.retyped,
         sketched=True,
     )
-
-
-def _common(before: Shards, after: Shards, watched: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The columns to compare, and those that are not, with the reason."""
-    both = [name for name in before.kinds if name in after.kinds]
-    strangers = sorted(set(watched) - set(both))
-    if strangers:
-        raise UsageError(
-            f"Not columns that both tables have and that can be compared: {', '.join(strangers)}. "
-            f"There are: {', '.join(both) or 'none'}."
-        )
-    names = [name for name in both if name in watched or not watched]
-    for name in names:
-        if before.kinds[name] != after.kinds[name]:
-            text, other = (before, after) if before.kinds[name] == "categorical" else (after, before)
-            raise DataError(f"{text.path}, column '{name}' holds text, and numbers in {other.path}.")
-    lone = sorted(set(before.kinds) ^ set(after.kinds))
-    return names, {} if watched else {**before.declined, **after.declined, **dict.fromkeys(lone, MISSING)}
 
 
 def _moments(pair: SketchedPair) -> tuple[Moments, Moments] | None:

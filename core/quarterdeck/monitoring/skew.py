@@ -119,7 +119,7 @@ def judge_skew(
     settings = monitor.settings.skew
     assert settings is not None
     omitted = workspace.settings.deployment(monitor.settings.deployment).omit
-    features = watched_features(version, monitor.settings.columns, omitted)
+    features = watched_features(monitor, version, monitor.settings.columns, omitted)
     found = stored.of(rows.keys, features)
     rows = rows.only([key in found.index for key in rows.keys])
     served = window_columns(Signature.from_dict(version.signature), rows.inputs)

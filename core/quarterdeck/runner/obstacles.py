@@ -221,7 +221,11 @@ def spoken_against(case: Case, backtest: Backtest) -> Obstacle | None:
     if verdict is BacktestVerdict.KEEP:
         return Obstacle(f"{backtest.reference}: {found['because']}", over=True)
     other = "rolling back" if verdict is BacktestVerdict.ROLL_BACK else "retraining"
-    return Obstacle(f"{backtest.reference} speaks for {other}: {found['because']}", over=True)
+    said = f"{backtest.reference} speaks for {other}: {found['because']}"
+    # Rolling back was all that could be tried: of a retrain that says nothing for good.
+    if case.does == "retrain" and found["missing"]:
+        return Obstacle(f"{said}; {'; '.join(found['missing'])}", later)
+    return Obstacle(said, over=True)
 
 
 def _speaks_for(does: str, verdict: BacktestVerdict, found: dict[str, object]) -> bool:

@@ -127,7 +127,7 @@ def dispatch(workspace: Workspace, job: Job, fence: Fence) -> None:
         case JobKind.MONITOR:
             from quarterdeck.monitoring.evaluation import evaluate
 
-            evaluate(workspace, payload["monitor"], fence=fence)
+            evaluate(workspace, payload["monitor"], fence=fence).raise_for_troubles()
         case JobKind.REPORT:
             from quarterdeck.monitoring.reporting import make_report
 

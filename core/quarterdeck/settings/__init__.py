@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as EnvironmentSettingsError
 
 from quarterdeck.errors import SettingsError
+from quarterdeck.settings import mistakes
 from quarterdeck.settings.host import (
     DiskSettings,
     GatewaySettings,
@@ -98,10 +99,14 @@ def load_settings(path: Path) -> Settings:
     """Read `path` (quarterdeck.toml), with environment variables over it.
 
     Raises:
-        SettingsError: the file cannot be read or a key does not fit; the message names file, key and reason.
+        SettingsError: the file cannot be read or a key does not fit; the message names file, line, key and reason, and
+            for a key that does not exist the nearest one that does.
     """
+    text, content = "", {}
     try:
-        return Settings(**tomllib.loads(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+        return Settings(**content)
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
     except tomllib.TOMLDecodeError as error:
@@ -113,8 +118,4 @@ def load_settings(path: Path) -> Settings:
             f"{error}: an environment variable QUARTERDECK_... does not fit. Unset or mend it."
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
-        raise SettingsError(
-            f"{path}: {key}: {first['msg']}. Mend that key; docs/settings.md lists them all."
-        ) from error
+        raise SettingsError(mistakes.describe(error, Settings, path, text, content)) from error

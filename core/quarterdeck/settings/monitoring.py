@@ -61,6 +61,8 @@ class CostSettings(Section):
     def _names_a_cost(self) -> CostSettings:
         if not self.matrix and not self.under and not self.over:
             raise ValueError("name what it costs: a matrix for classes, under and over for numbers")
+        if self.matrix and (self.under or self.over):
+            raise ValueError("a model answers classes or numbers: name a matrix for those, under and over for these")
         return self
 
 

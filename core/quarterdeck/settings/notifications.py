@@ -67,6 +67,13 @@ class WebhookSettings(Section):
     """How many messages it gets: above that, what is no page waits and is told together, in the next one that may go
     out. Not for PagerDuty."""
 
+    @field_validator("severities")
+    @classmethod
+    def _is_told_of_something(cls, value: tuple[Told, ...]) -> tuple[Told, ...]:
+        if not value:
+            raise ValueError('it would be told of nothing: name "page", "warning" or both, or take the webhook out')
+        return value
+
     @model_validator(mode="after")
     def _pagerduty_has_a_key(self) -> WebhookSettings:
         if self.format == "pagerduty" and self.secret is None:

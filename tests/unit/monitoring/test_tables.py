@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -11,10 +13,13 @@ import numpy as np
 import pytest
 
 from quarterdeck.errors import DataError, UsageError
+from quarterdeck.monitoring.sketches import compare_sketched
 from quarterdeck.monitoring.tables import ComparedTables, compare_tables, preset_figures
 from quarterdeck.statistics.drift import Column, score_columns
 from quarterdeck_console.cli import verbs
 from tests.tables import frame, write
+
+Compare = Callable[..., ComparedTables]
 
 
 def verdicts(found: ComparedTables) -> dict[str, tuple[str, str]]:
@@ -104,11 +109,40 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content:
         compare_tables(good, tmp_path / name)
 
 
-def test_numbers_in_one_table_and_text_in_the_other_are_refused(tmp_path: Path) -> None:
-    before = write(tmp_path / "a.csv", frame(50, 1))
-    after = write(tmp_path / "b.csv", frame(50, 1, age="old"))
-    with pytest.raises(DataError, match=r"b.csv, column 'age' holds text, and numbers in the other table"):
-        compare_tables(before, after)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("compare", [compare_tables, compare_sketched])
+def test_a_column_of_another_type_is_a_finding_and_the_rest_is_compared(
+    tmp_path: Path, compare: Compare, suffix: str
+) -> None:
+    day = datetime(2026, 1, 5)
+    before = write(tmp_path / f"a.{suffix}", frame(500, 1, at=day, code="x7", gone=2.0))
+    after = write(tmp_path / f"b.{suffix}", frame(500, 1, at="monday", code=7, gone=None, age="old"))
+    found = compare(before, after)
+    assert found.retyped == {
+        "age": "numbers in the reference, text or true/false now",
+        "at": "dates or times in the reference, text or true/false now",
+        "code": "text or true/false in the reference, numbers now",
+    }
+    assert found.declined == {}
+    assert verdicts(found) == {
+        "amount": ("quiet", "quiet"),
+        "channel": ("quiet", "quiet"),
+        "member": ("quiet", "quiet"),
+        "gone": ("inconclusive", "drifted"),
+    }
+    assert found.drifted == ("gone", "age", "at", "code")
+    alone = compare(before, after, watched=("age",))
+    assert (alone.columns, alone.drifted, alone.n_reference, alone.n_current) == ((), ("age",), 500, 500)
+
+
+def test_a_column_without_a_value_is_of_the_other_table_s_type(tmp_path: Path) -> None:
+    empty = write(tmp_path / "a.csv", frame(400, 1, channel=None, age=np.nan))
+    full = write(tmp_path / "b.csv", frame(400, 1))
+    for pair in ((empty, full), (full, empty)):
+        found = compare_tables(*pair)
+        assert found.retyped == {}
+        assert found.drifted == ("age", "channel")
+        assert compare_sketched(*pair).drifted == found.drifted
 
 
 def test_the_verb_tells_by_its_exit_code(
@@ -129,4 +163,9 @@ def test_the_verb_tells_by_its_exit_code(
     assert "quiet" in said(a, c, expect=0)
     said(a, b, "--rule", "evidently", expect=1)
     said(a, b, "--column", "age", expect=0)
+    other = write(tmp_path / "other.csv", before.assign(age="old"))
+    for rule in ("quarterdeck", "evidently"):
+        text = said(a, other, "--rule", rule, expect=1)
+        assert re.search(r"age +other type +numbers in the reference, text or true/false now", text)
+        assert re.search(r"amount +quiet", text)
     assert "does not exist" in said(a, tmp_path / "gone.csv", expect=2)
