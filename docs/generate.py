@@ -22,7 +22,14 @@ from typer.testing import CliRunner
 from quarterdeck.settings import Settings
 from quarterdeck.settings.kpis import KpiSettings
 from quarterdeck.settings.making import Bound
-from quarterdeck.settings.monitoring import CalendarUnit, CostSettings, FairnessMeasure, FairnessSettings, MetricName
+from quarterdeck.settings.monitoring import (
+    CalendarUnit,
+    CostSettings,
+    FairnessMeasure,
+    FairnessSettings,
+    MetricName,
+    SkewSettings,
+)
 from quarterdeck.settings.notifications import RateLimit, Told, WebhookFormat, WebhookSettings
 from quarterdeck.settings.objectives import BurnRate, LatencyObjective, ObjectiveSettings
 from quarterdeck.settings.reactions import AlertName, Deed, ReactionSettings, SeverityName
@@ -65,6 +72,7 @@ TYPES = {
     "tuple[ReactionSettings, ...]": "list of tables",
     "CostSettings | None": "table",
     "FairnessSettings | None": "table",
+    "SkewSettings | None": "table",
     "FairnessMeasure": f"one of {', '.join(get_args(FairnessMeasure))}",
     "dict[str, dict[str, FiniteFloat]]": "tables of numbers",
     "FiniteFloat": "number",
@@ -102,6 +110,7 @@ WITHIN: dict[str, tuple[type[BaseModel], str]] = {
     "tuple[ReactionSettings, ...]": (ReactionSettings, ""),
     "CostSettings | None": (CostSettings, ""),
     "FairnessSettings | None": (FairnessSettings, ""),
+    "SkewSettings | None": (SkewSettings, ""),
 }
 """Annotations of tables with keys of their own, and how a key goes on there."""
 

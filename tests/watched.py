@@ -98,8 +98,12 @@ def send(
     version: int = 1,
     scores: Any = None,
     variant: str = CHAMPION,
+    keyed: bool = False,
 ) -> list[str]:
-    """Record the rows of `frame` as predictions in the hour number `window`; returns their ids."""
+    """Record the rows of `frame` as predictions in the hour number `window`; returns their ids.
+
+    `keyed`: the index of the frame has their keys.
+    """
     step = HOUR / (len(frame) + 1)
     ids = [f"{window}-{version}-{i}" for i in range(len(frame))]
     chances = [0.5] * len(frame) if scores is None else list(scores)
@@ -110,6 +114,7 @@ def send(
             {
                 "deployment": "d",
                 "id": ids[i],
+                "key": str(frame.index[i]) if keyed else None,
                 "received_at": workspace.now(),
                 "event_time": START + window * HOUR + (i + 1) * step,
                 "version": version,

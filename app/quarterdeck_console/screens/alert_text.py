@@ -37,6 +37,7 @@ VERBS = {
     "fairness": "treated differently",
     "across": "sees the columns moved together",
     "slo": "budget burns",
+    "skew": "served with another value",
     "outage": "took the gateway along",
     "traffic": "not as usual",
 }
@@ -131,7 +132,8 @@ def evidence(
     """The newest scores, a line for each column; `chosen` is the one that is plotted. `narrow` leaves the half out."""
     columns = [(name, score) for name, score in row.evidence.items() if isinstance(score, dict) and "effect" in score]
     metrics = [score for score in row.evidence.values() if isinstance(score, dict) and "baseline" in score]
-    if not columns and not metrics:
+    apart = [score for score in row.evidence.values() if isinstance(score, dict) and "different" in score]
+    if not columns and not metrics and not apart:
         return
     page.heading("Evidence, in the newest window that showed it")
     if columns:
@@ -147,6 +149,23 @@ def evidence(
             f"{alert_words.against_holdout(score.get('loss') or 0.0)}{tolerance}"
         )
         _where(page, score)
+    skewed(page, apart)
+
+
+def skewed(page: Page, scores: Sequence[dict[str, Any]]) -> None:
+    """In how many rows columns were served with another value than the data for training has, and one such row."""
+    if not scores:
+        return
+    told = []
+    for one in sorted(scores, key=lambda one: (one["verdict"] != "drifted", -one["share"])):
+        example = one["example"]
+        row = "" if example is None else f"{example['key']}: {_value(example['served'])}, {_value(example['stored'])}"
+        told.append([one["column"], one["verdict"], f"{one['different']:,} of {one['n']:,}", row])
+    page.table(("COLUMN", "VERDICT", "DIFFERENT", "KEY: SERVED, STORED"), told)
+
+
+def _value(value: object) -> str:
+    return "nothing" if value is None else number(value) if isinstance(value, float) else clean(str(value))
 
 
 def _where(page: Page, score: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from quarterdeck.values import as_written
 from quarterdeck_console.alert_words import UNITS, against_holdout, legend
 from quarterdeck_console.formatting import DASH, Page, clean, day, duration, number, state, text
 from quarterdeck_console.screens import kpis
+from quarterdeck_console.screens.alert_text import skewed
 from quarterdeck_console.screens.pane import MOVES, Pane, RollbackTarget, TextPage
 from quarterdeck_console.themes import ACCENT, BAD, GOOD, MUTED, WARN
 from quarterdeck_console.widgets.table import Column
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 STRIP = {"quiet": ("●", GOOD), "found": ("✖", BAD), "inconclusive": ("▲", WARN)}
 METRICS = ("quality", "estimate")
 """Aspects whose windows have one figure, and not one for each column."""
-SIGNALS = ("traffic", "across", "fairness")
+SIGNALS = ("traffic", "across", "fairness", "skew")
 """Aspects whose windows have a row for each signal."""
 HOW = {"cbpe": "from the probabilities alone (CBPE)", "dle": "by a model of the losses (DLE)"}
 BLIND = (
@@ -210,6 +211,10 @@ def describe(row: ResultRow) -> Text:
         return _across(page, row)
     if row.aspect == "fairness":
         return _fairness(page, row)
+    if row.aspect == "skew":
+        page.heading("Served, and what the data for training has of the same rows")
+        skewed(page, row.scores)
+        return page.text
     _columns(page, sorted(row.scores, key=lambda one: (not _found(one), -one["effect"])))
     return page.text
 

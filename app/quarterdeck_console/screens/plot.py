@@ -34,7 +34,7 @@ STRIP_WIDTH = 64
 NARROW = 36
 """The same in the detail beside a table."""
 MOST_MARKS = 12
-ASPECTS = ("inputs", "across", "traffic", "fairness", "predictions", "estimate", "quality")
+ASPECTS = ("inputs", "skew", "across", "traffic", "fairness", "predictions", "estimate", "quality")
 """What is said of a window, in the order of the strips."""
 
 

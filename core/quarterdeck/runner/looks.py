@@ -1,4 +1,4 @@
-"""Whether the newest look of each monitor, and of each KPI that is fetched, came to its end; why not where it did not."""
+"""Whether the newest look of each monitor, and of each KPI that is fetched, came to its end, or why not."""
 
 from __future__ import annotations
 

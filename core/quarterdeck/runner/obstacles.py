@@ -14,7 +14,7 @@ from quarterdeck.deployments.backtest import Backtest, BacktestVerdict
 from quarterdeck.deployments.deployment import find_deployment
 from quarterdeck.deployments.revision import Revision, find_revision
 from quarterdeck.deployments.weighing import KEEP, ROLL_BACK
-from quarterdeck.monitoring.alert import OF_INPUTS, Alert, AlertState, Judgement, Severity
+from quarterdeck.monitoring.alert import OF_INPUTS, Alert, AlertKind, AlertState, Judgement, Severity
 from quarterdeck.monitoring.alerting import ACTIVE
 from quarterdeck.runner.reaction import fired_since
 from quarterdeck.settings.reactions import ReactionSettings
@@ -151,7 +151,7 @@ def _contaminated(case: Case) -> Iterator[Obstacle]:
         return
     query = select(Alert).where(
         Alert.deployment == case.policy.deployment,
-        col(Alert.kind).in_(OF_INPUTS),
+        col(Alert.kind).in_((*OF_INPUTS, AlertKind.SKEW)),
         col(Alert.state).in_(ACTIVE),
         # What is of no consequence tells nobody, and must not stop anything without a word either.
         Alert.severity != Severity.INFORMATIONAL,

@@ -11,7 +11,18 @@ from quarterdeck.settings.section import Section
 from quarterdeck.values import Duration, Name
 
 AlertName = Literal[
-    "drift", "missing", "quality", "outage", "estimate", "predictions", "fairness", "across", "traffic", "unseen", "slo"
+    "drift",
+    "missing",
+    "quality",
+    "outage",
+    "estimate",
+    "predictions",
+    "fairness",
+    "across",
+    "traffic",
+    "unseen",
+    "slo",
+    "skew",
 ]
 SeverityName = Literal["informational", "warning", "page"]
 Deed = Literal["retrain", "rollback", "tell"]
@@ -19,6 +30,7 @@ NOT_TO_RETRAIN = {
     "drift": "while an alert on inputs is open retraining is held, so it would never come",
     "missing": "while an alert on inputs is open retraining is held, so it would never come",
     "unseen": "while an alert on inputs is open retraining is held, so it would never come",
+    "skew": "training would go on with values that are not those that are served",
     "outage": "a version that took the gateway along is not mended by training",
 }
 
