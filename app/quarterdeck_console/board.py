@@ -41,6 +41,8 @@ class Scheduled:
     def state(self) -> str:
         if self.row.paused or self.row.paused_by:
             return "paused"
+        if self.row.held_by:
+            return "held"
         return "overdue" if self.overdue else "waiting"
 
 

@@ -165,4 +165,6 @@ def _strip(each: Scheduled) -> str | None:
 def _state(each: Scheduled) -> str:
     if each.row.paused_by:
         return f"paused by {each.row.paused_by}"
+    if each.state == "held":
+        return f"held by {each.row.held_by}"
     return "paused by the settings" if each.row.paused else each.state

@@ -83,17 +83,19 @@ def describe_schedule(workspace: Workspace, known: ScheduleRow, runner: RunnerUs
     row = next((each for each in schedules(workspace) if each.name == known.name), known)
     with workspace.state.read() as tx:
         pause = pauses(tx, "schedule").get(row.name)
-    held = row.paused or pause is not None
-    page = Page().title(row.name, state("paused" if held else "waiting"))
+    paused = row.paused or pause is not None
+    page = Page().title(row.name, state("paused" if paused else "held" if row.held_by else "waiting"))
     page.field("starts", f"{row.target_kind} {row.target}", ACCENT)
     page.field("when", timing(row)).field("time zone", row.timezone)
     if row.paused:
         page.field("paused", f"by [schedules.{row.name}] in quarterdeck.toml", WARN)
     if pause is not None:
         page.field("paused", f"by {pause.actor}, {moment(pause.at)}", WARN).field("because", pause.reason)
+    if row.held_by:
+        page.field("held", f"{row.held_by} on inputs is open: what came in must not be learnt", WARN)
     page.field("overlap", row.overlap).field("misfire", row.misfire).field("grace", span(row.grace_seconds))
     page.field("last tick", moment(row.last_tick))
-    _fires(page, workspace, row, held=held)
+    _fires(page, workspace, row, paused=paused)
     if row.parameters:
         page.heading("Parameters").fields(row.parameters)
     page.heading("Last results")
@@ -111,7 +113,7 @@ def describe_schedule(workspace: Workspace, known: ScheduleRow, runner: RunnerUs
     return runner.add_to(page, workspace).text
 
 
-def _fires(page: Page, workspace: Workspace, row: ScheduleRow, *, held: bool) -> None:
+def _fires(page: Page, workspace: Workspace, row: ScheduleRow, *, paused: bool) -> None:
     from quarterdeck.errors import UsageError
 
     page.heading("Next fires")
@@ -122,7 +124,7 @@ def _fires(page: Page, workspace: Workspace, row: ScheduleRow, *, held: bool) ->
         return
     for fire in fires:
         page.line(f"  {moment(fire)}")
-    if held:
+    if paused:
         page.line("None while it is paused: H resumes it.", MUTED)
     elif not fires:
         page.line(f"With the next version of {clean(row.on_data)}.", MUTED)

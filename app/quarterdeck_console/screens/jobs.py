@@ -105,6 +105,8 @@ def _note(work: Work) -> Text:
     if job is None:
         who = work.row.paused_by or ("settings" if work.row.paused else "")
         words = Text(f"paused by {clean(who)}", WARN) if who else Text(clean(timing(work.row)), MUTED)
+        if work.state == "held":
+            words = Text(f"held while {work.row.held_by} is open: its ticks retrain nothing", WARN)
         return strip(work.results).append("  ").append_text(words)
     if work.section is Section.RUNNING:
         steps = f"{job.progress[0]}/{job.progress[1]} steps" if job.progress else ""

@@ -10,6 +10,7 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from quarterdeck.pipelines.discovery import find_pipelines
+from quarterdeck.pipelines.holding import held_pipelines
 from quarterdeck.pipelines.pausing import pauses
 from quarterdeck.pipelines.run import Metric, Run, RunState, RunStep, StepState, find_run
 from quarterdeck.pipelines.schedule import Misfire, Overlap, Schedule, Target
@@ -119,6 +120,8 @@ class ScheduleRow:
     next_tick: datetime | None
     paused_by: str | None
     """The person who paused it."""
+    held_by: str | None
+    """The alert while which is open its ticks start nothing: see `pipelines.holding`."""
 
 
 def pipelines(workspace: Workspace) -> list[PipelineRow]:
@@ -185,10 +188,12 @@ def schedules(workspace: Workspace) -> list[ScheduleRow]:
     """The schedules of pipelines, of monitors and of housekeeping, by name."""
     with workspace.state.read() as tx:
         rows, paused = tx.exec(select(Schedule).order_by(Schedule.name)).all(), pauses(tx, "schedule")
+        held = {f"{Target.PIPELINE}/{name}": alert.reference for name, alert in held_pipelines(tx).items()}
         return [
             ScheduleRow(
-                **_columns(row, ScheduleRow, without=("paused_by",)),
+                **_columns(row, ScheduleRow, without=("paused_by", "held_by")),
                 paused_by=paused[row.name].actor if row.name in paused else None,
+                held_by=held.get(f"{row.target_kind}/{row.target}"),
             )
             for row in rows
         ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from quarterdeck import freezing
 from quarterdeck.deployments.admission import lacking_command
@@ -14,8 +14,8 @@ from quarterdeck.deployments.backtest import Backtest, BacktestVerdict
 from quarterdeck.deployments.deployment import find_deployment
 from quarterdeck.deployments.revision import Revision, find_revision
 from quarterdeck.deployments.weighing import KEEP, ROLL_BACK
-from quarterdeck.monitoring.alert import OF_INPUTS, Alert, AlertKind, AlertState, Judgement, Severity
-from quarterdeck.monitoring.alerting import ACTIVE
+from quarterdeck.monitoring.alert import OF_INPUTS, Alert, AlertState, Judgement
+from quarterdeck.pipelines.holding import contaminating
 from quarterdeck.runner.reaction import fired_since
 from quarterdeck.settings.reactions import ReactionSettings
 from quarterdeck.workspace import Workspace
@@ -149,20 +149,12 @@ def _limited(case: Case) -> Iterator[Obstacle]:
 def _contaminated(case: Case) -> Iterator[Obstacle]:
     if case.does != "retrain":
         return
-    query = select(Alert).where(
-        Alert.deployment == case.policy.deployment,
-        col(Alert.kind).in_((*OF_INPUTS, AlertKind.SKEW)),
-        col(Alert.state).in_(ACTIVE),
-        # What is of no consequence tells nobody, and must not stop anything without a word either.
-        Alert.severity != Severity.INFORMATIONAL,
-    )
-    for alert in case.tx.exec(query.order_by(col(Alert.id))):
-        if alert.judgement is not Judgement.NOISE:
-            where = ", ".join(alert.columns) + (f" in {alert.slice}" if alert.slice else "")
-            yield Obstacle(
-                f"{alert.reference} on inputs is open ({where}): what came in may be contaminated, and must not be "
-                f"learnt; once it is resolved, or called noise, this is considered again"
-            )
+    for alert in contaminating(case.tx, case.policy.deployment):
+        where = ", ".join(alert.columns) + (f" in {alert.slice}" if alert.slice else "")
+        yield Obstacle(
+            f"{alert.reference} on inputs is open ({where}): what came in may be contaminated, and must not be "
+            f"learnt; once it is resolved, or called noise, this is considered again"
+        )
 
 
 def _no_run(case: Case) -> Iterator[Obstacle]:

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from quarterdeck import events, freezing
 from quarterdeck.errors import BusyError, DiskError
 from quarterdeck.events import Event
-from quarterdeck.monitoring.alert import OF_INPUTS, AlertKind, Severity
+from quarterdeck.monitoring.alert import OF_INPUTS, AlertKind, Judgement, Severity, find_alert
 from quarterdeck.pipelines import pausing
 from quarterdeck.pipelines.schedule import Schedule
 from quarterdeck.pipelines.submission import MANUAL
@@ -102,6 +102,12 @@ def _start_on_data(tx: Session, workspace: Workspace, event: Event) -> None:
     for start in wanted:
         start.row.last_tick = event.at
     ticking.start(tx, workspace, *wanted)
+
+
+def _release(tx: Session, workspace: Workspace, event: Event) -> None:
+    """What an alert has held goes on with its end, or when somebody calls it noise."""
+    if event.kind == "alert.resolved" or event.data["judgement"] == Judgement.NOISE:
+        ticking.release(tx, workspace, find_alert(tx, _number(event)))
 
 
 def _report(tx: Session, workspace: Workspace, event: Event) -> None:
@@ -213,7 +219,8 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "alert.escalated": (telling.note_alert, _report),
     "alert.reopened": (telling.note_alert, _report),
     "alert.unsilenced": (telling.note_alert,),
-    "alert.resolved": (telling.note_alert,),
+    "alert.acknowledged": (_release,),
+    "alert.resolved": (telling.note_alert, _release),
     "alert.report_requested": (_report_asked_for,),
     "replay.requested": (_queue_replay,),
     "backtest.requested": (_queue_backtest,),

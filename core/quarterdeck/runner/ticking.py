@@ -10,7 +10,10 @@ from zoneinfo import ZoneInfo
 from sqlmodel import Session, col, select
 
 from quarterdeck.errors import NotFoundError, RefusedError
-from quarterdeck.pipelines import submission
+from quarterdeck.events import Event
+from quarterdeck.monitoring.alert import Alert
+from quarterdeck.pipelines import pausing, submission
+from quarterdeck.pipelines.holding import held_pipelines
 from quarterdeck.pipelines.run import Run
 from quarterdeck.pipelines.schedule import Overlap, Schedule, Target
 from quarterdeck.pipelines.submission import MANUAL, Wanted
@@ -22,6 +25,8 @@ from quarterdeck.workspace import Workspace
 
 TRIGGER = "schedule/"
 """How the trigger of a run begins that a tick has asked for."""
+HELD = "schedule.held"
+"""A tick that starts nothing, since an alert on inputs is open."""
 
 
 _TASKS = {
@@ -52,6 +57,11 @@ class Start:
         return self.row.target_kind is Target.PIPELINE
 
     @property
+    def retrains(self) -> bool:
+        """Whether nobody but the schedule wants it, so that it is held while what comes in may not be learnt."""
+        return self.starts_run and self.trigger != MANUAL
+
+    @property
     def stands_alone(self) -> bool:
         """Whether only its own earlier work counts as an overlap: two schedules may run one pipeline, or score into
         two files.
@@ -62,9 +72,9 @@ class Start:
 def fire(tx: Session, workspace: Workspace, *ticks: tuple[Schedule, datetime]) -> int:
     """Start what is due at each moment; returns how many were queued.
 
-    Left out are ticks that were there already, or a later one of the same schedule was, and those whose work the
-    overlap policy leaves out. The work and the note of the tick are one transaction, so a tick happens once whoever
-    repeats it.
+    Left out are ticks that were there already, or a later one of the same schedule was, those whose work the overlap
+    policy leaves out, and those that would learn from what may be contaminated: see `pipelines.holding`. The work and
+    the note of the tick are one transaction, so a tick happens once whoever repeats it.
     """
     wanted = []
     for row, moment in ticks:
@@ -72,6 +82,20 @@ def fire(tx: Session, workspace: Workspace, *ticks: tuple[Schedule, datetime]) -
             row.last_tick = moment
             wanted.append(Start(row, moment, f"{TRIGGER}{row.name}", row.name))
     return start(tx, workspace, *wanted)
+
+
+def release(tx: Session, workspace: Workspace, alert: Alert) -> None:
+    """Start once, now, each schedule whose last tick was held because of an alert that holds nothing any more."""
+    mine = select(Event).where(Event.kind == HELD, col(Event.at) >= alert.opened_at)
+    last = {event.subject: event.data for event in tx.exec(mine.order_by(col(Event.id)))}
+    paused = pausing.pauses(tx, "schedule")
+    for row in tx.exec(select(Schedule).where(col(Schedule.paused).is_(False)).order_by(Schedule.name)):
+        held = last.get(f"schedule/{row.name}")
+        if held is None or held["because"] != alert.reference or row.name in paused or row.last_tick is None:
+            continue
+        if row.last_tick.isoformat() == held["tick"]:
+            row.last_tick = workspace.now()
+            start(tx, workspace, Start(row, row.last_tick, f"{TRIGGER}{row.name}", row.name))
 
 
 def run_now(workspace: Workspace, name: str, *, actor: str | None = None) -> int:
@@ -117,9 +141,14 @@ def _waves(wanted: Sequence[Start]) -> list[list[Start]]:
 
 def _start_together(tx: Session, workspace: Workspace, wave: Sequence[Start]) -> int:
     under_way = _under_way(tx, wave)
+    held = held_pipelines(tx) if any(one.retrains for one in wave) else {}
     going = []
     for one in wave:
         earlier = under_way[one.row.name]
+        if one.retrains and one.row.target in held:
+            because = {"tick": one.moment.isoformat(), "because": held[one.row.target].reference}
+            workspace.record(tx, HELD, f"schedule/{one.row.name}", because)
+            continue
         if earlier and one.row.overlap is Overlap.SKIP:
             if one.stands_alone:
                 because = {"tick": one.moment.isoformat(), "because": f"job/{earlier[0].id}"}
