@@ -235,6 +235,7 @@ class AlertView(View):
         chosen = columns[self._chosen % len(columns)] if columns else None
         alert_text.head(page, row)
         alert_text.reactions(page, picture.reactions)
+        alert_text.business(page, picture.incident.kpis, row.id)
         alert_text.evidence(page, row, picture.settings, chosen if len(columns) > 1 else None)
         if isinstance(self._portraits, dict) and chosen is not None:
             plot.portrait(page, self._portraits[chosen])
@@ -248,7 +249,6 @@ class AlertView(View):
             title = f"How far {row.columns[0]} moved, over the last windows"
             plot.series(page, title, picture.windows, "effect", row.columns[0])
         plot.timeline(page, picture.timeline)
-        plot.kpis(page, picture.timeline.kpis)
 
     def _draw_why(self, page: Page, picture: Picture) -> None:
         alert_text.suspects(page, picture.incident.suspects)
