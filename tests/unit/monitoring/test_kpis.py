@@ -56,7 +56,8 @@ def test_the_timeline_has_the_mean_of_each_of_its_windows(deck: Workspace) -> No
     assert [one.n for one in found.windows] == [2] * 14 + [0, 0] + [0, 1] + [0] * 6
     assert [one.value for one in found.windows[:14]] == pytest.approx([0.85] * 14)
     assert [one.value for one in found.windows[14:]] == [None] * 3 + [0.5] + [None] * 6
-    assert (found.before.n, found.before.value) == (28, pytest.approx(0.85))
+    assert found.before.n == 28
+    assert found.before.value == pytest.approx(0.85)
     assert found.since == Mean(1, 0.5)
     assert words(found) == "approval 85.0% -> 50.0% since the onset (n=28, 1; higher is better)"
 
