@@ -14,7 +14,7 @@ from quarterdeck.monitoring.result import Aspect
 from quarterdeck.monitoring.timeline import WINDOWS, Mark, Timeline, Window
 from quarterdeck.traffic.series import Mean
 from quarterdeck_console.formatting import Page
-from quarterdeck_console.screens import plot
+from quarterdeck_console.screens import alert_text, plot
 from tests.watched import HOUR, START
 
 ROOM = 78
@@ -201,10 +201,12 @@ def test_a_kpi_stands_below_its_windows_from_its_lowest_mean_to_its_highest() ->
 def test_what_a_name_of_a_kpi_holds_is_shown_and_not_obeyed() -> None:
     page = Page()
     plot.timeline(page, Timeline(START, windows(2), (), (kpi("[red]", 1.0, 2.0),)))
-    plot.kpis(page, (kpi("[red]", 1.0),))
+    assert any(line.startswith("[red]") for line in lines_of(page))
+
+
+def test_of_many_kpis_the_first_are_told_and_the_others_counted() -> None:
+    page = Page()
+    alert_text.business(page, [kpi(f"kpi{number}\x1b", 1.0) for number in range(9)], 7)
     lines = lines_of(page)
-    assert lines[-1] == "[red] 0.9 -> 0.8 since the onset (n=2, 1)"
-    assert lines[-2] == "KPIs: the mean of their points"
-    empty = Page()
-    plot.kpis(empty, ())
-    assert empty.text.plain == ""
+    assert lines[0] == "business   kpi0\\x1b 0.9 -> 0.8 since the onset (n=2, 1)"
+    assert lines[alert_text.MOST_KPIS :] == ["           and 3 more: `quarterdeck incident 7` has them"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from quarterdeck.deployments.analysis import RollbackPlan
     from quarterdeck.monitoring.incident import Incident
+    from quarterdeck.monitoring.kpis import KpiAround
     from quarterdeck.monitoring.queries import AlertRow
     from quarterdeck.monitoring.suspects import Suspect
     from quarterdeck.settings.monitoring import MonitorSettings
@@ -41,6 +42,7 @@ VERBS = {
     "outage": "took the gateway along",
     "traffic": "not as usual",
 }
+MOST_KPIS = 6
 QUESTION = "Would a rollback help?"
 ACTIONS = (
     ("R", "plan a rollback: changes nothing"),
@@ -266,6 +268,16 @@ def reactions(page: Page, lines: Sequence[str]) -> None:
     """What policies did about it, or would do; nothing where nobody set any."""
     for line in lines:
         page.line(Text.assemble(("by itself  ", MUTED), clean(line)))
+
+
+def business(page: Page, found: Sequence[KpiAround], alert_id: int) -> None:
+    """How the business stood before and since: figures, and no cause."""
+    from quarterdeck.monitoring.kpis import words
+
+    for one in found[:MOST_KPIS]:
+        page.line(Text.assemble(("business   ", MUTED), clean(words(one))))
+    if len(found) > MOST_KPIS:
+        page.line(f"           and {len(found) - MOST_KPIS} more: `quarterdeck incident {alert_id}` has them", MUTED)
 
 
 def people(page: Page, row: AlertRow) -> None:

@@ -234,6 +234,7 @@ class AlertView(View):
         wide = self.screen.has_class("-wide")
         alert_text.head(left, picture.row)
         alert_text.reactions(left, picture.reactions)
+        alert_text.business(left, picture.incident.kpis, picture.row.id)
         self._draw_next(right if wide else left, picture, in_a_line=1 if wide else 2)
         self._draw_evidence(left, picture)
         self._draw_why(right if wide else left, picture)
@@ -261,7 +262,6 @@ class AlertView(View):
             title = f"How far {row.columns[0]} moved, over the last windows"
             plot.series(page, title, picture.windows, "effect", row.columns[0])
         plot.timeline(page, picture.timeline)
-        plot.kpis(page, picture.timeline.kpis)
 
     def _draw_why(self, page: Page, picture: Picture) -> None:
         alert_text.suspects(page, picture.incident.suspects)

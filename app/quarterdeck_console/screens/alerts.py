@@ -93,11 +93,10 @@ class AlertsPane(Pane):
         found = incident(workspace, row.id)
         alert_text.head(page, row)
         alert_text.reactions(page, reaction_lines(workspace, row.id))
+        alert_text.business(page, found.kpis, row.id)
         alert_text.evidence(page, row, None, narrow=True)
         alert_text.suspects(page, found.suspects)
-        shown = timeline(workspace, row.id)
-        plot.timeline(page, shown, width=plot.NARROW)
-        plot.kpis(page, shown.kpis)
+        plot.timeline(page, timeline(workspace, row.id), width=plot.NARROW)
         alert_text.people(page, row)
         alert_text.happened(page, found)
         return page.text

@@ -182,17 +182,6 @@ def timeline(page: Page, found: Timeline, *, width: int = STRIP_WIDTH) -> None:
     page.line(f"{'':<{NAME}}{first}{' ' * gap}{last}", MUTED)
 
 
-def kpis(page: Page, found: Sequence[KpiAround]) -> None:
-    """How the business stood before and since: a line for each KPI."""
-    if not found:
-        return
-    from quarterdeck.monitoring.kpis import words
-
-    page.heading("KPIs: the mean of their points")
-    for one in found:
-        page.line(words(one))
-
-
 def _kpi_strip(one: KpiAround, cell: int) -> Text:
     """The mean of each window between the lowest and the highest of them; a dot where no point is known."""
     known = [window.value for window in one.windows if window.value is not None]

@@ -121,7 +121,8 @@ class TableView(View):
 
     def on_table_highlighted(self, message: Table.Highlighted) -> None:
         message.stop()
-        self._describe(message.row)
+        # Not the message's row: rows may have come since it was sent.
+        self._describe(self.row)
         held, self._held = self._held, self._pane.newest_first and not self.table.at_top
         if held != self._held:
             self.post_message(self.Renamed())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.exc import SQLAlchemyError
 
 T = TypeVar("T")
-_SINCE = re.compile(r"(?<![\w:\\'])\\:since(?![\w:\\])")
+_SINCE = re.compile(r"(?<![\w:\\'])\\:since(?!\w)")
 """The bind parameter, in a query whose every colon was escaped; not in a text's quotes, nor the name of a type."""
 _READ_ONLY = {
     "postgresql": "SET TRANSACTION READ ONLY",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from quarterdeck.traffic.moments import EARLIEST
 from quarterdeck.traffic.series import Taken
 from quarterdeck.workspace import Workspace
 from tests.business import fetching, sell
+from tests.waiting import wait_for
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select '2026-01-01T00:00Z', max(i) from n"
@@ -108,6 +110,13 @@ def test_what_goes_wrong_is_one_message_with_place_and_next_step_and_takes_nothi
     assert f"[deployments.shop.kpis.sales] in {workspace.settings_file}" in message
     assert message.endswith("`quarterdeck kpi fetch shop sales`.")
     assert values(deck) == []
+
+
+def test_a_question_that_was_given_up_does_not_go_on(workspace: Workspace) -> None:
+    sell(workspace.root / "shop.db", [])
+    with pytest.raises(DataError, match="did not answer within"):
+        fetch(fetching(workspace, query=ENDLESS, timeout="100ms"), "shop", "sales")
+    wait_for(lambda: all(thread.name != "query" for thread in threading.enumerate()), seconds=30, what="its end")
 
 
 def test_a_file_that_is_no_database_is_said_to_be_none(workspace: Workspace) -> None:
