@@ -40,7 +40,7 @@ def test_every_kind_and_severity_of_alerts_can_be_named() -> None:
     ("reaction", "why"),
     [
         ('do = "tell"', "reactions.0.on: it has to be given"),
-        ('on = []\ndo = "tell"', "reactions.0.on: Tuple should have at least 1 item"),
+        ('on = []\ndo = "tell"', "reactions.0.on: it needs at least 1, and has 0"),
         ('on = "weather"\ndo = "tell"', "reactions.0.on.0: it should be 'drift', 'missing'"),
         ('on = "quality"\ndo = "panic"', "reactions.0.do: it should be 'retrain', 'rollback' or 'tell'"),
         ('on = "quality"\ndo = "retrain"', 'do = "retrain" goes with pipeline = "NAME"'),
