@@ -118,6 +118,8 @@ def test_how_the_verbs_end(tmp_path: Path) -> None:
     answer(workspace, version, rows(60, seed=2))
     waiting = quarterdeck(workspace, "backtest", "fraud")
     assert (waiting.returncode, waiting.stdout) == (0, "backtest/1 of fraud waits for a runner.\n")
+    told = " ".join(quarterdeck(workspace, "backtest", "--help").stdout.split())
+    assert "With --detach, or without a live runner, it ends with 0 once it is queued." in told
     with running(workspace, "runner") as runner:
         runner.wait_until_ready()
         wait_for(lambda: jobs(workspace) and not jobs(workspace)[-1].state.under_way, seconds=100, what="the job")

@@ -10,6 +10,7 @@ import typer
 
 from quarterdeck_console.cli import (
     alerting,
+    comparing,
     data,
     delivery,
     demonstration,
@@ -81,7 +82,7 @@ app.command("slo")(objectives.slo)
 app.command("backtest")(reactions.backtest)
 app.command("reactions")(reactions.reactions)
 app.command("alerts")(monitoring.alerts)
-app.command("drift")(monitoring.drift)
+app.command("drift")(comparing.drift)
 app.command("ack")(monitoring.ack)
 app.command("silence")(monitoring.silence)
 app.command("unsilence")(monitoring.unsilence)

@@ -49,6 +49,8 @@ def _words(first: ErrorDetails, place: Place, settings: type[BaseModel]) -> str:
         return f"{there}; did you mean `{near[0]}`?" if near else f"{there}."
     if first["type"] == "missing":
         return "it has to be given."
+    if first["type"] == "too_short":
+        return f"it needs at least {first['ctx']['min_length']}, and has {first['ctx']['actual_length']}."
     words = first["msg"]
     for begin in _BEGINS:
         words = words.removeprefix(begin)
