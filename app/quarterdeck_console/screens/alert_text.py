@@ -209,7 +209,7 @@ def suspects(page: Page, found: Sequence[Suspect], *, limit: int | None = None) 
                 (f"{number_}. ", STRONG),
                 (clean(one.reference), ACCENT),
                 (columns, STRONG),
-                (f"  {one.score:.2f}  {day(one.when)}, {ahead}", MUTED),
+                (f"  score {one.score:.2f} of 1  {day(one.when)}, {ahead}", MUTED),
             )
         )
         page.line(f"  {clean(one.what)}")
