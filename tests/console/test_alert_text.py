@@ -56,6 +56,12 @@ def test_the_evidence_is_what_the_alert_goes_by(row: AlertRow, kind: str, says: 
     assert "sigma: spreads of the reference; q: the chance of that if nothing moved" in " ".join(lines)
 
 
+def test_what_does_not_come_as_it_should_is_said_in_words(row: AlertRow) -> None:
+    traffic = replace(row, kind="traffic", columns=("silence", "labels"))
+    assert alert_text.what(traffic).plain == "nothing comes any more, labels are late"
+    assert alert_text.what(replace(row, columns=("silence",))).plain == "silence"
+
+
 @pytest.mark.parametrize(("carries", "says"), [(0.75, ", 75% of the loss"), (math.nan, ""), (None, "")])
 def test_a_slice_carries_a_part_of_the_loss_where_there_is_one(row: AlertRow, carries: float | None, says: str) -> None:
     slices = [{"slice": "channel=app", "n_current": 90, "share": 0.25, "carries": carries}]

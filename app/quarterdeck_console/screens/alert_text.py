@@ -39,8 +39,16 @@ VERBS = {
     "across": "sees the columns moved together",
     "slo": "budget burns",
     "outage": "took the gateway along",
-    "traffic": "not as usual",
 }
+SIGNALS = {
+    "volume": "volume not as usual",
+    "rejections": "more rejections",
+    "errors": "more errors",
+    "labels": "labels are late",
+    "age": "the model is old",
+    "silence": "nothing comes any more",
+}
+"""What is wrong with the traffic, by its signal."""
 QUESTION = "Would a rollback help?"
 ACTIONS = (
     ("R", "plan a rollback: changes nothing"),
@@ -67,7 +75,8 @@ def what(row: AlertRow, *, beside_cost: bool = False) -> Text:
     """
     if row.kind == "outage":
         return text(f"v{row.version} {VERBS['outage']}")
-    words = ", ".join(clean(column) for column in row.columns)
+    named = [SIGNALS.get(column, column) for column in row.columns] if row.kind == "traffic" else row.columns
+    words = ", ".join(clean(column) for column in named)
     line = Text(words, STRONG, no_wrap=True)
     if row.slice:
         line.append(f" ({clean(row.slice)})", WARN)
