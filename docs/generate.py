@@ -135,6 +135,7 @@ CLI_HEAD = """\
 Every verb, as its `--help` says it. This page is made from the command line itself by `make docs`.
 
 `quarterdeck` without a verb opens the console. stdout is data, stderr is narration; `--json` prints one JSON document.
+On a terminal the columns of a table that do not fit its width stand below their row; elsewhere each row is one line.
 A verb works on the workspace that `--workspace` names, else on the nearest one upward from the current folder.
 Exit codes are in [errors.md](errors.md): 0 done, 1 failed, 2 bad usage, 3 refused, 4 it moved.
 """

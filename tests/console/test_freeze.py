@@ -49,7 +49,7 @@ def _first_line(pilot: Pilot[int]) -> str:
 async def test_a_freeze_that_ends_by_itself_leaves_the_first_line(seeded: Workspace, console: Console) -> None:
     clock_of(seeded).moment = datetime.now(UTC)
     async with console(seeded) as pilot:
-        await settled(pilot, lambda: "alert" in _first_line(pilot))
+        await settled(pilot, lambda: "page" in _first_line(pilot))
         freeze(seeded, timedelta(seconds=3))
         await settled(pilot, lambda: "frozen until" in _first_line(pilot))
         await settled(pilot, lambda: "frozen" not in _first_line(pilot))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +41,18 @@ VERBS = {
     "slo": "budget burns",
     "skew": "served with another value",
     "outage": "took the gateway along",
-    "traffic": "not as usual",
 }
 MOST_KPIS = 6
+SIGNALS = {
+    "volume": "volume not as usual",
+    "rejections": "more rejections",
+    "errors": "more errors",
+    "labels": "labels are late",
+    "age": "the model is old",
+    "fallbacks": "more answers of the fallback",
+    "silence": "nothing comes any more",
+}
+"""What is wrong with the traffic, by its signal."""
 QUESTION = "Would a rollback help?"
 ACTIONS = (
     ("R", "plan a rollback: changes nothing"),
@@ -69,7 +79,8 @@ def what(row: AlertRow, *, beside_cost: bool = False) -> Text:
     """
     if row.kind == "outage":
         return text(f"v{row.version} {VERBS['outage']}")
-    words = ", ".join(clean(column) for column in row.columns)
+    named = [SIGNALS.get(column, column) for column in row.columns] if row.kind == "traffic" else row.columns
+    words = ", ".join(clean(column) for column in named)
     line = Text(words, STRONG, no_wrap=True)
     if row.slice:
         line.append(f" ({clean(row.slice)})", WARN)
@@ -139,7 +150,7 @@ def evidence(
         return
     page.heading("Evidence, in the newest window that showed it")
     if columns:
-        _columns(page, columns, settings, chosen, shown=(0, 1, 3) if narrow else range(7))
+        _columns(page, row, columns, settings, chosen, shown=(0, 1, 3) if narrow else range(7))
         if row.slice:
             page.line(Text.assemble("  the shift is in ", (clean(row.slice), WARN), ": all other rows did not move"))
     for score in metrics:
@@ -174,7 +185,10 @@ def _where(page: Page, score: dict[str, Any]) -> None:
     """In which slice the answers got worse, and since when."""
     named = next((one for one in score.get("slices", ()) if one["slice"] == score.get("slice")), None)
     if named is not None:
-        rows = f"{named['n_current']:,} rows ({named['share']:.0%}), {named['carries']:.0%} of the loss"
+        rows = f"{named['n_current']:,} rows ({named['share']:.0%})"
+        # What a slice carries is known only where all rows together lost something.
+        if named["carries"] is not None and math.isfinite(named["carries"]):
+            rows += f", {named['carries']:.0%} of the loss"
         page.line(Text.assemble("  in ", (clean(named["slice"]), WARN), f": {rows}"))
     if score.get("change") is not None:
         page.line(f"  the errors rose on {day(datetime.fromisoformat(score['change']['at']))}")
@@ -182,6 +196,7 @@ def _where(page: Page, score: dict[str, Any]) -> None:
 
 def _columns(
     page: Page,
+    row: AlertRow,
     columns: Sequence[tuple[str, dict[str, Any]]],
     settings: MonitorSettings | None,
     chosen: str | None,
@@ -194,12 +209,13 @@ def _columns(
         missing = score.get("missing_current")
         former = score.get("missing_reference")
         weight = score.get("importance")
+        effect, limit, q_value = _effect(row.kind if name in row.columns else "drift", score, settings)
         lines.append(
             (
                 ("> " if name == chosen else "  ") + _short(name, 20),
-                f"{score['effect']:.3g} {alert_words.UNITS.get(score.get('measure', ''), '')}".rstrip(),
-                "" if settings is None else number(settings.threshold),
-                alert_words.chance(score["q_value"]) if score.get("q_value") is not None else DASH,
+                effect,
+                limit,
+                DASH if q_value is None else alert_words.chance(q_value),
                 number(score.get("n_current")),
                 DASH if missing is None else f"{missing:.0%}" + (f", was {former:.0%}" if former else ""),
                 DASH if weight is None else f"{weight:.0%}",
@@ -210,6 +226,17 @@ def _columns(
         parts = [line[i].ljust(widths[i]) for i in shown]
         page.line("  ".join(parts).rstrip(), STRONG if line[0].startswith(">") else "" if index else MUTED)
     page.line("  " + alert_words.legend(str(score.get("measure")) for _, score in columns), MUTED)
+
+
+def _effect(kind: str, score: dict[str, Any], settings: MonitorSettings | None) -> tuple[str, str, float | None]:
+    """What an alert of this kind goes by, the limit from which on it counts, and the chance of it."""
+    if kind == "missing" and score.get("missing_reference") is not None:
+        more = score["missing_current"] - score["missing_reference"]
+        return f"{more:+.0%} missing", "" if settings is None else f"{settings.threshold:.0%}", score.get("missing_q")
+    if kind == "unseen" and score.get("unseen") is not None:
+        return f"{score['unseen']:.1%} new", "" if settings is None else f"{settings.unseen:.0%}", score.get("unseen_q")
+    effect = f"{score['effect']:.3g} {alert_words.UNITS.get(score.get('measure', ''), '')}".rstrip()
+    return effect, "" if settings is None else number(settings.threshold), score.get("q_value")
 
 
 def _short(words: str, width: int) -> str:
@@ -230,7 +257,7 @@ def suspects(page: Page, found: Sequence[Suspect], *, limit: int | None = None) 
                 (f"{number_}. ", STRONG),
                 (clean(one.reference), ACCENT),
                 (columns, STRONG),
-                (f"  {one.score:.2f}  {day(one.when)}, {ahead}", MUTED),
+                (f"  score {one.score:.2f} of 1  {day(one.when)}, {ahead}", MUTED),
             )
         )
         page.line(f"  {clean(one.what)}")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.text import Text
 
 from quarterdeck.values import as_written
-from quarterdeck_console.alert_words import UNITS, against_holdout, legend
 from quarterdeck_console.formatting import DASH, Page, clean, day, duration, number, state, text
-from quarterdeck_console.screens import kpis
+from quarterdeck_console.screens import kpis, window_columns
 from quarterdeck_console.screens.alert_text import skewed
 from quarterdeck_console.screens.pane import MOVES, Pane, RollbackTarget, TextPage
 from quarterdeck_console.themes import ACCENT, BAD, GOOD, MUTED, WARN
@@ -113,6 +112,7 @@ class MonitorsPane(Pane):
 
 def _as_set(value: object) -> object:
     """A setting as quarterdeck.toml has it."""
+
     if isinstance(value, timedelta):
         return as_written(value)
     if isinstance(value, datetime):
@@ -131,7 +131,7 @@ class WindowsPane(Pane):
         Column("WHAT", lambda r: text(r.aspect)),
         Column("VERSION", lambda r: text(f"v{r.version}", ACCENT if r.served else MUTED)),
         Column("VERDICT", lambda r: state(r.verdict)),
-        Column("WORST", lambda r: worst(r), least=16),
+        Column("WORST", lambda r: worst(r), least=16, fair=32),
         Column("ROWS", lambda r: text(number(r.n_current)), right=True),
         Column("LABELLED", lambda r: text(number(r.n_labelled) if r.aspect == "quality" else None), priority=3),
     )
@@ -158,7 +158,7 @@ class WindowsPane(Pane):
         return TextPage(f"{day(row.window_start)} {row.aspect} v{row.version}", lambda workspace: describe(row))
 
     def detail(self, workspace: Workspace, row: Any) -> Text:
-        return describe(row)
+        return describe(row, narrow=True)
 
 
 def worst(row: ResultRow) -> Text:
@@ -178,8 +178,8 @@ def worst(row: ResultRow) -> Text:
     return text(f"{score['column']} {score['effect']:.2g} {UNITS[score['measure']]}", style or MUTED)
 
 
-def describe(row: ResultRow) -> Text:
-    """A window with all its figures."""
+def describe(row: ResultRow, *, narrow: bool = False) -> Text:
+    """A window with all its figures; `narrow` leaves out those that do not fit beside a table."""
     page = Page().title(f"{row.monitor}, {row.aspect} of version {row.version}", state(row.verdict))
     page.field("window", f"{day(row.window_start)} to {day(row.window_end)} (event time)")
     page.field("rows", number(row.n_current))
@@ -215,45 +215,8 @@ def describe(row: ResultRow) -> Text:
         page.heading("Served, and what the data for training has of the same rows")
         skewed(page, row.scores)
         return page.text
-    _columns(page, sorted(row.scores, key=lambda one: (not _found(one), -one["effect"])))
+    window_columns.draw(page, row.scores, narrow=narrow)
     return page.text
-
-
-def _found(score: dict[str, Any]) -> str:
-    """What was found in a column: that it drifted, misses values or has new ones; nothing where it is quiet."""
-    signs = {"drifted": "verdict", "missing": "missing_verdict", "unseen": "unseen_verdict"}
-    return ", ".join(word for word, name in signs.items() if score.get(name) == "drifted")
-
-
-def _columns(page: Page, ranked: Sequence[dict[str, Any]]) -> None:
-    """A line for each column that fits 80 characters, and what else is known in a table of its own."""
-    page.heading("Columns, the furthest first")
-    titles = ("COLUMN", "VERDICT", "EFFECT", "Q", "MISSING", "UNSEEN")
-    page.table(titles, ([one["column"], _found(one) or one["verdict"], *_figures(one)] for one in ranked))
-    for one in ranked:
-        if one["slice"]:
-            page.line(Text.assemble(f"{clean(one['column'])} moved in ", (clean(one["slice"]), WARN), " only"))
-    page.line(f"{legend(one['measure'] for one in ranked)}; unseen: values new to it", MUTED)
-    if any(one.get("figures") or one.get("preset") for one in ranked):
-        page.heading("The customary figures")
-        customary = ("COLUMN", "EVIDENTLY", "PSI", "KS", "CHI2 P")
-        page.table(customary, ([one["column"], *_customary(one)] for one in ranked))
-
-
-def _figures(score: dict[str, Any]) -> tuple[str, ...]:
-    q_value = score["q_value"]
-    return (
-        f"{score['effect']:.3g} {UNITS[score['measure']]}",
-        "<0.001" if q_value < 0.001 else f"{q_value:.2g}",
-        f"{score['missing_current']:.1%}",
-        f"{score['unseen']:.1%}",
-    )
-
-
-def _customary(score: dict[str, Any]) -> tuple[str, ...]:
-    figures = score.get("figures") or {}
-    named = (number(figures.get(name)) or DASH for name in ("psi", "ks", "chi_squared"))
-    return _preset(score.get("preset")) or DASH, *named
 
 
 def _metric(page: Page, score: dict[str, Any]) -> None:
@@ -351,8 +314,3 @@ def _reliability(page: Page, found: dict[str, Any] | None) -> None:
     )
     columns = {"SAID": "said", "CAME TRUE": "came", "ROWS": "rows"}
     page.table(columns, ([number(one[name]) for name in columns.values()] for one in found["bins"]))
-
-
-def _preset(figure: dict[str, Any] | None) -> str:
-    """What Evidently's preset says of a column."""
-    return "" if figure is None else f"{number(figure['score'])}{' drift' * figure['drifted']}"

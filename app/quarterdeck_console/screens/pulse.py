@@ -139,7 +139,7 @@ def read_pulse(workspace: Workspace) -> Pulse:
     ]
     line = Text(" ")
     for count, words, style in tiles:
-        line.append(f"{count}", f"bold {style}" if count else FAINT).append(f" {words}   ", STRONG if count else MUTED)
+        line.append(f"{count}", f"bold {style}" if count else FAINT).append(f" {words}  ", STRONG if count else MUTED)
     quarters = zip(QUARTERS, (pipelines, models, alerts, deployments), strict=True)
     return Pulse(line, tuple([pane.table_row(row) for row in rows] for pane, rows in quarters))
 

@@ -111,7 +111,7 @@ class Header(Line):
         parts = [(5, Text(f"changed {s.last_change}", MUTED))] if s.last_change else []
         if self._frozen_seconds() > 0:
             parts.append((1, Text(f"▲ frozen until {_end(s.frozen_until)}", f"bold {WARN}")))
-        parts.append((1, self._alerts()))
+        parts += self._alerts()
         if s.operations:
             parts.append((2, Text(f"◐ {s.operations} rolling out", BUSY)))
         if s.jobs:
@@ -124,13 +124,16 @@ class Header(Line):
             parts.append((2, Text(f"✖ {_named('webhook', s.webhooks)} down", BAD)))
         return parts
 
-    def _alerts(self) -> Text:
+    def _alerts(self) -> list[tuple[int, Text]]:
+        """The gravest stay on any screen; warnings beside pages go with what else is of less weight."""
         s = self.status
         if not s.alerts:
-            return Text("● no alerts", GOOD)
-        told = ((s.pages, "✖", "page", f"bold {BAD}"), (s.alerts - s.pages, "▲", "warning", WARN))
-        parts = [Text(f"{sign} {n} {word}{'s' * (n != 1)}", style) for n, sign, word, style in told if n]
-        return Text("  ").join(parts)
+            return [(1, Text("● no alerts", GOOD))]
+        pages, warnings = s.pages, s.alerts - s.pages
+        parts = [(1, Text(f"✖ {pages} page{'s' * (pages != 1)}", f"bold {BAD}"))] if pages else []
+        if warnings:
+            parts.append((3 if pages else 1, Text(f"▲ {warnings} warning{'s' * (warnings != 1)}", WARN)))
+        return parts
 
 
 def _end(at: datetime | None) -> str:
