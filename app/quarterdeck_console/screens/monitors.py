@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 
-from quarterdeck.values import as_written
+from quarterdeck_console.alert_words import UNITS, against_holdout
 from quarterdeck_console.formatting import DASH, Page, clean, day, duration, number, state, text
 from quarterdeck_console.screens import kpis, window_columns
 from quarterdeck_console.screens.alert_text import skewed
