@@ -116,14 +116,9 @@ def _newest(tx: Session, alert: Alert) -> Result | None:
 def _current(
     workspace: Workspace, monitor: Monitor, window: Span, version: ModelVersion, serving: int, reference: Reference
 ) -> dict[str, Column]:
-    rows = read_span(workspace, monitor, window)
     # What a fallback answered was sent to the version that serves, as when the window was judged.
-    mine = [
-        values
-        for values, by in zip(rows.inputs, rows.versions, strict=True)
-        if (serving if by == NO_VERSION else by) == version.number
-    ]
-    return window_columns(reference.signature, mine)
+    rows = read_span(workspace, monitor, window, version).taken_as(lambda by: serving if by == NO_VERSION else by)
+    return window_columns(reference.signature, rows.of_version(version.number).inputs)
 
 
 def _in_slice(

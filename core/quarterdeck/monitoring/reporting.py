@@ -93,7 +93,7 @@ def _page(workspace: Workspace, monitor: Monitor, version: ModelVersion, span: S
     reference = load_window_reference(workspace, monitor, version, span)
     if reference is None:
         raise NotFoundError(f"Version {version.number} has no reference to compare what came in with.")
-    rows = read_span(workspace, monitor, span, version=version.number)
+    rows = read_span(workspace, monitor, span, version, version=version.number)
     columns = window_columns(reference.signature, rows.inputs)
     current = [columns[column.name] for column in reference.columns]
     return workspace.ports.reporter.drift_report(
