@@ -121,7 +121,12 @@ def evidence(
     metrics = [score for score in row.evidence.values() if isinstance(score, dict) and "baseline" in score]
     if not columns and not metrics:
         return
+    from quarterdeck.monitoring.sampled import judged_by
+
     page.heading("Evidence, in the newest window that showed it")
+    by = judged_by([score for _, score in columns] + metrics)
+    if by:
+        page.line(f"Too many rows to be held: judged by {by}.", WARN)
     if columns:
         _columns(page, columns, settings, chosen, shown=(0, 1, 3) if narrow else range(7))
         if row.slice:
@@ -164,7 +169,7 @@ def _columns(
         lines.append(
             (
                 ("> " if name == chosen else "  ") + _short(name, 20),
-                f"{score['effect']:.3g}{UNITS.get(score.get('measure', ''), '')}",
+                f"{score['effect']:.3g}{UNITS.get(score.get('measure', ''), '')}" + _off(score),
                 "" if settings is None else number(settings.threshold),
                 alert_words.chance(score["q_value"]) if score.get("q_value") is not None else DASH,
                 number(score.get("n_current")),
@@ -176,6 +181,11 @@ def _columns(
     for index, line in enumerate(lines):
         parts = [line[i].ljust(widths[i]) for i in shown]
         page.line("  ".join(parts).rstrip(), STRONG if line[0].startswith(">") else "" if index else MUTED)
+
+
+def _off(score: dict[str, Any]) -> str:
+    """What a sketched effect may be off by."""
+    return f" +-{score['error']:.2g}" if score.get("error") else ""
 
 
 def _short(words: str, width: int) -> str:

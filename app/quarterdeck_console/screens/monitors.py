@@ -137,6 +137,8 @@ class WindowsPane(Pane):
 
 def worst(row: ResultRow) -> Text:
     """The column that moved most; for quality the metric."""
+    from quarterdeck.monitoring.sampled import off
+
     if not row.scores:
         return text("nothing to compare with" if row.aspect == "inputs" else None, MUTED)
     if row.aspect in METRICS:
@@ -146,14 +148,19 @@ def worst(row: ResultRow) -> Text:
         found = [one["column"] for one in row.scores if one["verdict"] == "drifted"]
         return text(", ".join(found) or f"{row.n_current:,} came", BAD if found else "")
     score = max(row.scores, key=lambda one: (one["verdict"] == "drifted", one["effect"]))
-    return text(f"{score['column']} {number(score['effect'])}", BAD if score["verdict"] == "drifted" else "")
+    words = f"{score['column']} {number(score['effect'])}{off(score)}"
+    return text(words, BAD if score["verdict"] == "drifted" else "")
 
 
 def describe(row: ResultRow) -> Text:
     """A window with all its figures."""
+    from quarterdeck.monitoring.sampled import judged_by, off
+
     page = Page().title(f"{row.monitor}, {row.aspect} of version {row.version}", state(row.verdict))
     page.field("window", f"{day(row.window_start)} to {day(row.window_end)} (event time)")
     page.field("rows", number(row.n_current)).field("reference", number(row.n_reference) or None)
+    if judged_by(row.scores):
+        page.field("judged by", judged_by(row.scores), WARN)
     if not row.served:
         page.field("served", "no: judged beside, to tell whether going back would help", MUTED)
     if row.aspect in METRICS:
@@ -181,7 +188,7 @@ def describe(row: ResultRow) -> Text:
     columns: dict[str, Callable[[dict[str, Any]], object]] = {
         "COLUMN": lambda one: one["column"],
         "VERDICT": lambda one: one["verdict"],
-        "EFFECT": lambda one: f"{number(one['effect'])} {UNITS[one['measure']]}",
+        "EFFECT": lambda one: f"{number(one['effect'])} {UNITS[one['measure']]}{off(one)}",
         "Q": lambda one: number(one["q_value"]),
         "MISSING": lambda one: f"{one['missing_current']:.1%}",
     }

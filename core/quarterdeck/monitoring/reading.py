@@ -12,7 +12,7 @@ from quarterdeck.traffic.sampling import Sampling, Sketched, sample_window
 from quarterdeck.traffic.window import WindowRows, merge_windows, most_rows, read_window
 from quarterdeck.workspace import Workspace
 
-WHOLE_VALUES = 8_000_000
+WHOLE_VALUES = 6_000_000
 """So many recorded values are held, and judged one by one; to judge more takes over 1 GB."""
 OF_A_ROW = 10
 """Values that a row's id, times and answer take the room of."""
