@@ -12,12 +12,12 @@ from quarterdeck.traffic.sampling import Sampling, Sketched, sample_window
 from quarterdeck.traffic.window import WindowRows, merge_windows, most_rows, read_window
 from quarterdeck.workspace import Workspace
 
-WHOLE_VALUES = 6_000_000
-"""So many recorded values are held, and judged one by one; to judge more takes over 1 GB."""
+WHOLE_VALUES = 5_000_000
+"""So many recorded values are held, and judged one by one; to judge a third more takes over 1 GB."""
 OF_A_ROW = 10
 """Values that a row's id, times and answer take the room of."""
 SAMPLE_VALUES, SAMPLE_ROWS = 2_000_000, 50_000
-"""Of each version, where there are more."""
+"""Where there are more: at most so many of both."""
 USUAL_FEATURES = 30
 """Where no version is registered that says how many there are."""
 
@@ -48,9 +48,9 @@ def read_spans(
 ) -> WindowRows:
     """The predictions of the spans that the monitor watches, of one version or of all, oldest first.
 
-    Where they have more values than can be held, a sample of at most 50,000 of each version: with `labelled` of those
-    that have a label, with `sketched` beside sketches of the watched features. `like` is a version of the deployment:
-    all of them take the same features in the same order.
+    Where they have more values than can be held, a sample of at most 50,000, in equal parts of each version: with
+    `labelled` of those that have a label, with `sketched` beside sketches of the watched features. `like` is a version
+    of the deployment: all of them take the same features in the same order.
 
     Raises:
         SettingsError: a watched column is no feature of the version, or is not recorded.

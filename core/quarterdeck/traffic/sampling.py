@@ -1,4 +1,4 @@
-"""Windows too large to be held: counted and sketched in pieces, and held as a sample of each version's rows."""
+"""Windows too large to be held: counted and sketched in pieces, and held as a sample."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from quarterdeck.traffic.whole import Whole
 from quarterdeck.traffic.window import WindowRows, decoded, from_json, pieces
 from quarterdeck.workspace import Workspace
 
+SLACK = 1.2
+"""How many times more rows than are to be kept may be held before the furthest are dropped."""
 _VERSION, _INPUTS, _LABEL = 3, 4, -1
 """Places in a row."""
 
@@ -42,7 +44,7 @@ class Sampling:
 
     columns: Sequence[Sketched]
     rows: int
-    """Of each version, in the sample."""
+    """Of all versions together, in equal parts; of what has fewer than its part all."""
     labelled: bool = False
     """The sample is of rows with a label, and those are counted."""
 
@@ -86,6 +88,8 @@ class _Sampler:
         for version, some in by_version.items():
             if version not in self._versions:
                 self._versions[version] = _OfVersion(self._sampling, (self._seed, version))
+                for one in self._versions.values():
+                    one.sample.size = max(1, self._sampling.rows // len(self._versions))
             self._versions[version].add(some)
 
     def window(self) -> WindowRows:
@@ -122,10 +126,13 @@ class _OfVersion:
 
 
 class _Sample:
-    """Of all rows the so many whose ids have the least hashes (bottom-k; Cohen and Kaplan 2007)."""
+    """Of all rows the so many whose ids have the least hashes (bottom-k; Cohen and Kaplan 2007).
+
+    `size` may become less while rows are added, never more.
+    """
 
     def __init__(self, size: int, seed: int) -> None:
-        self._size, self._salt = size, seed.to_bytes(4, "big")
+        self.size, self._salt = size, seed.to_bytes(4, "big")
         self._rows: list[Row] = []
         self._ranks: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self._limit = np.iinfo(np.uint64).max
@@ -136,7 +143,7 @@ class _Sample:
         near = np.flatnonzero(ranks <= self._limit)
         self._rows += [rows[place] for place in near.tolist()]
         self._ranks = np.concatenate((self._ranks, ranks[near]))
-        if len(self._rows) > 2 * self._size:
+        if len(self._rows) > SLACK * self.size:
             self._cut()
 
     def rows(self) -> list[Row]:
@@ -144,9 +151,9 @@ class _Sample:
         return self._rows
 
     def _cut(self) -> None:
-        if len(self._rows) <= self._size:
+        if len(self._rows) <= self.size:
             return
-        least = np.argpartition(self._ranks, self._size)[: self._size]
+        least = np.argpartition(self._ranks, self.size)[: self.size]
         self._rows = [self._rows[place] for place in least.tolist()]
         self._ranks = self._ranks[least]
         self._limit = int(self._ranks.max())
