@@ -20,6 +20,7 @@ from bench import (
     rollback,
     serving,
     start,
+    windows,
     writers,
 )
 from bench.rows import RESULTS, Row, append, as_table, circumstances
@@ -31,6 +32,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "calibration": calibration.measure,
     "estimates": estimates.measure,
     "monitors": monitors.measure,
+    "windows": windows.measure,
     "backtests": backtests.measure,
     "console": console.measure,
     "cli": cli.measure,

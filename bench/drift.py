@@ -153,7 +153,7 @@ def _table(path: Path, rows: int, *, seed: int) -> Path:
     random = np.random.default_rng(seed)
     writer: pq.ParquetWriter | None = None
     for start in range(0, rows, PIECE_ROWS):
-        table = _piece(random, min(PIECE_ROWS, rows - start), seed)
+        table = piece(random, min(PIECE_ROWS, rows - start), seed)
         writer = writer or pq.ParquetWriter(path, table.schema)
         writer.write_table(table)
     assert writer is not None
@@ -171,7 +171,7 @@ SHAPES: tuple[Callable[[np.random.Generator, int], Any], ...] = (
 LEVELS = (2, 5, 12, 50, 200)
 
 
-def _piece(random: np.random.Generator, rows: int, seed: int) -> pa.Table:
+def piece(random: np.random.Generator, rows: int, seed: int) -> pa.Table:
     columns: dict[str, Any] = {}
     for number in range(NUMERIC):
         values = SHAPES[number % len(SHAPES)](random, rows)

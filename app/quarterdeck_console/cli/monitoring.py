@@ -140,6 +140,7 @@ def run(
     """Judge the windows that can be judged, here and now."""
     from quarterdeck.monitoring.evaluation import evaluate
     from quarterdeck.monitoring.monitor import Monitor
+    from quarterdeck.monitoring.sampled import judged_by
 
     with opened() as workspace:
         done = evaluate(workspace, name)
@@ -155,13 +156,26 @@ def run(
             "labelled": r.n_labelled,
             "reference_rows": r.n_reference,
             "verdict": r.verdict,
+            "judged_by": judged_by(r.scores) or "all rows",
             "scores": r.scores,
         }
         for r in done.results
     ]
     text = table(
-        ("from", "to", "aspect", "version", "rows", "verdict"),
-        [(r.window_start, r.window_end, r.aspect, r.version, r.n_current, r.verdict) for r in done.results if r.served],
+        ("from", "to", "aspect", "version", "rows", "verdict", "judged by"),
+        [
+            (
+                r.window_start,
+                r.window_end,
+                r.aspect,
+                r.version,
+                r.n_current,
+                r.verdict,
+                judged_by(r.scores) or "all rows",
+            )
+            for r in done.results
+            if r.served
+        ],
         empty=_waits(done, watching),
     )
     emit(rows, text, as_data=as_data)

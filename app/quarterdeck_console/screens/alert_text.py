@@ -148,7 +148,12 @@ def evidence(
     apart = [score for score in row.evidence.values() if isinstance(score, dict) and "different" in score]
     if not columns and not metrics and not apart:
         return
+    from quarterdeck.monitoring.sampled import judged_by
+
     page.heading("Evidence, in the newest window that showed it")
+    by = judged_by([score for _, score in columns] + metrics)
+    if by:
+        page.line(f"Too many rows to be held: judged by {by}.", WARN)
     if columns:
         _columns(page, row, columns, settings, chosen, shown=(0, 1, 3) if narrow else range(7))
         if row.slice:
@@ -236,6 +241,7 @@ def _effect(kind: str, score: dict[str, Any], settings: MonitorSettings | None) 
     if kind == "unseen" and score.get("unseen") is not None:
         return f"{score['unseen']:.1%} new", "" if settings is None else f"{settings.unseen:.0%}", score.get("unseen_q")
     effect = f"{score['effect']:.3g} {alert_words.UNITS.get(score.get('measure', ''), '')}".rstrip()
+    effect += f" +-{score['error']:.2g}" if score.get("error") else ""
     return effect, "" if settings is None else number(settings.threshold), score.get("q_value")
 
 

@@ -113,6 +113,8 @@ class MonitorsPane(Pane):
 def _as_set(value: object) -> object:
     """A setting as quarterdeck.toml has it."""
 
+    from quarterdeck.values import as_written
+
     if isinstance(value, timedelta):
         return as_written(value)
     if isinstance(value, datetime):
@@ -163,6 +165,8 @@ class WindowsPane(Pane):
 
 def worst(row: ResultRow) -> Text:
     """The column or the signal that stands out most; for quality the metric."""
+    from quarterdeck.monitoring.sampled import off
+
     if not row.scores:
         return text("nothing to compare with" if row.aspect == "inputs" else None, MUTED)
     style = BAD if row.verdict == "found" else ""
@@ -175,16 +179,20 @@ def worst(row: ResultRow) -> Text:
         quiet = f"AUC {number(row.scores[0]['auc'])}" if row.aspect == "across" else "nothing stands out"
         return text(", ".join(found) or quiet, style or MUTED)
     score = max(row.scores, key=lambda one: (one["verdict"] == "drifted", one["effect"]))
-    return text(f"{score['column']} {score['effect']:.2g} {UNITS[score['measure']]}", style or MUTED)
+    return text(f"{score['column']} {score['effect']:.2g} {UNITS[score['measure']]}{off(score)}", style or MUTED)
 
 
 def describe(row: ResultRow, *, narrow: bool = False) -> Text:
     """A window with all its figures; `narrow` leaves out those that do not fit beside a table."""
+    from quarterdeck.monitoring.sampled import judged_by
+
     page = Page().title(f"{row.monitor}, {row.aspect} of version {row.version}", state(row.verdict))
     page.field("window", f"{day(row.window_start)} to {day(row.window_end)} (event time)")
     page.field("rows", number(row.n_current))
     if row.n_reference:
         page.field("reference", f"{number(row.n_reference)} rows")
+    if judged_by(row.scores):
+        page.field("judged by", judged_by(row.scores), WARN)
     if not row.served:
         page.field("served", "no: judged beside, to tell whether going back would help", MUTED)
     if row.aspect in METRICS:

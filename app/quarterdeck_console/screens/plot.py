@@ -55,7 +55,7 @@ def portrait(page: Page, one: Portrait) -> None:
         ("window", one.n_current, one.missing_current),
     ):
         told.append(f"{name} n={n:,}, {missing:.1%} missing")
-    page.line("; ".join(told), MUTED)
+    page.line("; ".join(told) + "; a sample, of more than can be held" * one.sampled, MUTED)
 
 
 def _histogram(page: Page, one: Portrait) -> None:

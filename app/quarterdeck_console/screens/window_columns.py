@@ -41,11 +41,13 @@ def _found(score: dict[str, Any]) -> str:
 
 
 def _line(score: dict[str, Any]) -> tuple[str, ...]:
+    from quarterdeck.monitoring.sampled import off
+
     q_value = score["q_value"]
     return (
         score["column"],
         _found(score) or score["verdict"],
-        f"{score['effect']:.3g} {UNITS[score['measure']]}",
+        f"{score['effect']:.3g} {UNITS[score['measure']]}{off(score)}",
         "<0.001" if q_value < 0.001 else f"{q_value:.2g}",
         f"{score['missing_current']:.1%}",
         f"{score['unseen']:.1%}",

@@ -16,7 +16,7 @@ from quarterdeck.datasets.reading import read_table
 from quarterdeck.errors import DataError
 from quarterdeck.settings.making import DatasetSettings
 from quarterdeck.statistics.column import Kind
-from quarterdeck.statistics.sketch import CategorySketch, ColumnSketch, NumericSketch, heaviest
+from quarterdeck.statistics.sketch import CategorySketch, ColumnSketch, add_sketch, heaviest, sketch_for
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,9 +100,7 @@ class Shards:
     def _of_file(self, number: int, file: Path, names: Sequence[str]) -> dict[str, ColumnSketch]:
         # A coin of its own for each file and column: errors that were alike would add up.
         seeds = {name: (self._seed, number, crc32(name.encode())) for name in names}
-        sketches: dict[str, ColumnSketch] = {
-            name: NumericSketch(seeds[name]) if self.kinds[name] == "numeric" else CategorySketch() for name in names
-        }
+        sketches = {name: sketch_for(self.kinds[name], seeds[name]) for name in names}
         for name, piece in _column_pieces(file, names):
             try:
                 _add(sketches[name], piece)
@@ -247,13 +245,9 @@ def _tally(piece: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
 
 
 def _merge(whole: dict[str, ColumnSketch], name: str, part: ColumnSketch) -> None:
-    match whole.setdefault(name, part), part:
-        case before, _ if before is part:
-            return
-        case NumericSketch() as before, NumericSketch():
-            before.merge(part)
-        case CategorySketch() as before, CategorySketch():
-            before.merge(part)
+    before = whole.setdefault(name, part)
+    if before is not part:
+        add_sketch(before, part)
 
 
 def _is_free_text(sketch: CategorySketch) -> bool:

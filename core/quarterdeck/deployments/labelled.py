@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
 
 from sqlmodel import Session
 
@@ -12,7 +11,7 @@ from quarterdeck.deployments.deployment import Deployment
 from quarterdeck.deployments.fitness import signature_difference
 from quarterdeck.deployments.revision import newest_of_versions
 from quarterdeck.registry.version import ModelVersion, find_version
-from quarterdeck.traffic.window import WindowRows, label_coverage, newest_window, watermark
+from quarterdeck.traffic.window import WindowRows, label_coverage, merge_windows, newest_window, watermark
 from quarterdeck.workspace import Workspace
 
 ROWS = 20_000
@@ -69,7 +68,7 @@ def gather(
         return Evidence(held, held, NO_LAG, 0.0)
     edge = watermark(workspace, name) or held.event_times[-1]
     behind = max(edge - held.event_times[-1], NO_LAG)
-    everything = _merged([own, *(newest_window(workspace, name, one, ROWS).known() for one in others)])
+    everything = merge_windows([own, *(newest_window(workspace, name, one, ROWS).known() for one in others)])
     until = held.event_times[0] - behind
     end = held.event_times[-1] + timedelta(microseconds=1)
     n, labelled = label_coverage(workspace, name, held.event_times[0], end, version=serving)
@@ -91,13 +90,3 @@ def _newest(rows: WindowRows, count: int) -> WindowRows:
         return rows
     since = rows.event_times[rows.n - count] if count else rows.event_times[-1] + timedelta(microseconds=1)
     return rows.at(lambda time: time >= since)
-
-
-def _merged(windows: list[WindowRows]) -> WindowRows:
-    """All their rows, oldest first."""
-    lists = {
-        name: list(chain.from_iterable(getattr(window, name) for window in windows))
-        for name in WindowRows.__dataclass_fields__
-    }
-    order = sorted(range(len(lists["ids"])), key=lambda i: (lists["event_times"][i], lists["ids"][i]))
-    return WindowRows(**{name: [values[i] for i in order] for name, values in lists.items()})

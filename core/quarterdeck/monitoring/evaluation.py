@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -21,7 +20,7 @@ from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.monitoring.serving import Serving, what_serves
 from quarterdeck.monitoring.skew import is_compared, newest_rows, note_compared
 from quarterdeck.traffic.prediction import NO_VERSION
-from quarterdeck.traffic.window import first_events, label_coverage
+from quarterdeck.traffic.window import WindowRows, first_events, label_coverage
 from quarterdeck.workspace import Workspace
 
 Fence = Callable[[Session], None]
@@ -129,21 +128,23 @@ class _Pass:
         if not rows.n:
             return  # There is traffic, and all of it in hours that are not watched.
         # What a constant or a rule answered was sent to the version that serves, and tells of what comes in.
-        answered = rows
-        versions = [self.serving.version if version == NO_VERSION else version for version in rows.versions]
-        rows = replace(rows, versions=versions)
-        served = [version for version, _ in Counter(rows.versions).most_common()]
+        answered, serving = rows, self.serving.version
+        rows = rows.taken_as(lambda version: serving if version == NO_VERSION else version)
+        served = [version for version, _ in rows.by_version.most_common()]
         judge, beside = self.judge, self._earlier_versions(set(served))
         # The version with the most rows speaks for the window: alerts on inputs are about what comes in.
         results = [judge.inputs_of(version, window, rows.of_version(version), served=True) for version in served]
         speaking = [results[0], *judge.across_of(window, rows.of_version(served[0]), results[0])]
-        results += speaking[1:] + [judge.inputs_of(version, window, rows, served=False) for version in beside]
+        results += speaking[1:] + [self._beside(version, window, rows) for version in beside]
         for version in served:
             answers = judge.answers_of(version, window, answered.of_version(version))
             results += answers
             speaking += answers if version == self.serving.version else []
         traffic = judge.traffic_of(window, rows.n, newest)
         self._store([*results, traffic], [*speaking, traffic])
+
+    def _beside(self, version: int, window: Span, rows: WindowRows) -> Result:
+        return self.judge.inputs_of(version, window, rows.taken_as(lambda _: version), served=False)
 
     def _store(self, results: list[Result], speaking: list[Result]) -> None:
         """Write down what was judged together, and what those that speak for the window do to the alerts."""
@@ -231,7 +232,8 @@ class _Pass:
     def _coverage(self, result: Result) -> float:
         """The share of a window's predictions that have a label."""
         if self.monitor.settings.hours is not None:
-            rows = self.judge.read(Span(result.window_start, result.window_end), version=result.version)
+            span = Span(result.window_start, result.window_end)
+            rows = self.judge.read(span, version=result.version, labelled=True)
             return rows.labelled / max(rows.n, 1)
         n, labelled = label_coverage(
             self.workspace, self.deployment, result.window_start, result.window_end, version=result.version

@@ -7,6 +7,7 @@ from typing import Any
 
 from quarterdeck.monitoring.alert import OF_INPUTS, AlertKind
 from quarterdeck.monitoring.result import SILENCE, Aspect, Result
+from quarterdeck.monitoring.sampled import drawn, off
 
 KINDS = {
     Aspect.INPUTS: OF_INPUTS,
@@ -100,8 +101,15 @@ def grouped(findings: list[Finding]) -> list[list[Finding]]:
 
 
 def summarise(findings: list[Finding], result: Result) -> str:
-    """One line: what, where, how much, on how many rows."""
+    """One line: what, where, how much, on how many rows, and whether that is a sample."""
     worst = max(findings, key=lambda f: f.score)
+    sample = drawn(worst.row)
+    # An effect of inputs is told by sketches of all rows.
+    by = f", by {sample}" if sample and worst.kind not in OF_INPUTS else ""
+    return f"{_summary(worst, findings, result)}{by}"
+
+
+def _summary(worst: Finding, findings: list[Finding], result: Result) -> str:
     row = worst.row
     if worst.kind is AlertKind.QUALITY:
         return _of_quality(row, result)
@@ -133,7 +141,7 @@ def summarise(findings: list[Finding], result: Result) -> str:
     if worst.kind is AlertKind.PREDICTIONS:
         place = f" in the answers of version {result.version}{place}"
         rows = f"{row['n_slice']:,} of {rows}" if "n_slice" in row else rows
-    return f"{worst.column}{others} moved{place}: {row['effect']:.2g}{unit}, {rows}"
+    return f"{worst.column}{others} moved{place}: {row['effect']:.2g}{unit}{off(row)}, {rows}"
 
 
 def _of_columns_together(row: dict[str, Any], result: Result) -> str:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from zlib import crc32
 
 from quarterdeck.datasets.frames import read_frame
 from quarterdeck.errors import SettingsError
 from quarterdeck.monitoring.monitor import Monitor
 from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.registry.version import ModelVersion
+from quarterdeck.settings.monitoring import MonitorSettings
+from quarterdeck.statistics.column import of_values
 from quarterdeck.statistics.drift import Column, ColumnScore, PreparedColumn, Verdict, prepare, score_columns
 from quarterdeck.statistics.figures import figures
 from quarterdeck.statistics.localisation import localise
 from quarterdeck.statistics.preset import PresetFigure, preset_figure
+from quarterdeck.statistics.sketch import ColumnSketch, sketch_of
+from quarterdeck.statistics.sketched import SketchedPair, score_sketches
+from quarterdeck.traffic.whole import Whole
 from quarterdeck.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,6 +37,18 @@ class Reference:
     signature: Signature
     columns: list[Column]
     prepared: list[PreparedColumn] = field(repr=False)
+    whole: Whole | None = None
+    """Where the columns are a sample, what is known of all rows."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are, held or not."""
+        return max((column.rows for column in self.prepared), default=0) if self.whole is None else self.whole.n
+
+    @property
+    def sampled(self) -> int | None:
+        """How many are held, where that is a sample."""
+        return None if self.whole is None else max((column.rows for column in self.prepared), default=0)
 
 
 def load_reference(
@@ -53,9 +69,9 @@ def load_reference(
     return reference_of(version, [as_column(feature, frame[feature.name].tolist()) for feature in features])
 
 
-def reference_of(version: ModelVersion, columns: list[Column]) -> Reference:
-    """Those columns as what a version's windows are compared with."""
-    return Reference(version, Signature.from_dict(version.signature), columns, prepare(columns))
+def reference_of(version: ModelVersion, columns: list[Column], whole: Whole | None = None) -> Reference:
+    """What a version's windows are compared with; where the columns are a sample, with what is known of all rows."""
+    return Reference(version, Signature.from_dict(version.signature), columns, prepare(columns), whole)
 
 
 def watched_features(
@@ -96,15 +112,12 @@ def window_columns(signature: Signature, rows: Sequence[Sequence[Any]]) -> dict[
 
 def as_column(feature: Feature, values: Sequence[Any]) -> Column:
     """One feature's values, None or NaN for a missing one, as the statistics take them."""
-    if feature.kind == "numeric":
-        numbers = [np.nan if value is None else float(value) for value in values]
-        return Column(feature.name, "numeric", np.array(numbers, dtype=np.float64))
-    texts = np.empty(len(values), dtype=object)
-    texts[:] = [None if value is None or value != value else str(value) for value in values]
-    return Column(feature.name, "categorical", texts)
+    return of_values(feature.name, feature.kind, values)
 
 
-def judge_inputs(monitor: Monitor, reference: Reference, current: dict[str, Column]) -> list[dict[str, Any]]:
+def judge_inputs(
+    monitor: Monitor, reference: Reference, current: dict[str, Column], whole: Whole | None = None
+) -> list[dict[str, Any]]:
     """A score for each watched column, as a dictionary: a `ColumnScore`'s fields, and
 
     - `slice`: `column=level` where one level carries the shift, else None;
@@ -112,23 +125,21 @@ def judge_inputs(monitor: Monitor, reference: Reference, current: dict[str, Colu
     - `severity`: effect times importance; `missing_severity` and `unseen_severity`: the same for these shares;
     - `figures`: a `Figures`' fields, what people know from elsewhere; None where there is no value;
     - `preset`: a `PresetFigure`'s fields, what Evidently's preset says; None where there is no value. With
-      `rule = "evidently"` that is the verdict.
+      `rule = "evidently"` that is the verdict;
+    - `error`, only where a side is a sample, beside what is known of all its rows: by how much the effect, which is of
+      all rows, may be off. Slice, figures and preset are of the sample then;
+    - `sampled_reference`, only where the reference is a sample: how many rows that has.
+
+    `whole` is what is known of all rows of the window, where `current` is a sample of them.
     """
     settings = monitor.settings
     after = prepare([current[column.name] for column in reference.columns])
-    scores = score_columns(
-        reference.prepared,
-        after,
-        threshold=settings.threshold,
-        q=settings.significance,
-        minimum_rows=settings.minimum_rows,
-        unseen=settings.unseen,
-    )
     pairs = {one.name: (one, other) for one, other in zip(reference.prepared, after, strict=True)}
     known = reference.version.importances
     equal = 1 / max(len(reference.signature.features), 1)
+    marks = {} if reference.sampled is None else {"sampled_reference": reference.sampled}
     rows = []
-    for score in scores:
+    for score, error in _scores(settings, reference, current, after, whole):
         figure, told = preset_figure(*pairs[score.column]), figures(*pairs[score.column])
         if settings.rule == "evidently":
             score = replace(score, verdict=_of_preset(figure))
@@ -136,6 +147,8 @@ def judge_inputs(monitor: Monitor, reference: Reference, current: dict[str, Colu
         rows.append(
             {
                 **asdict(score),
+                **({} if error is None else {"error": error}),
+                **marks,
                 "preset": None if figure is None else asdict(figure),
                 "figures": None if told is None else asdict(told),
                 "slice": _slice(monitor, reference, current, score) if score.verdict == "drifted" else None,
@@ -146,6 +159,35 @@ def judge_inputs(monitor: Monitor, reference: Reference, current: dict[str, Colu
             }
         )
     return rows
+
+
+def _scores(
+    settings: MonitorSettings,
+    reference: Reference,
+    current: dict[str, Column],
+    after: list[PreparedColumn],
+    whole: Whole | None,
+) -> list[tuple[ColumnScore, float | None]]:
+    """The score of each column, and by how much its effect may be off; None where every value was held."""
+    limits: dict[str, Any] = {
+        "threshold": settings.threshold,
+        "q": settings.significance,
+        "minimum_rows": settings.minimum_rows,
+        "unseen": settings.unseen,
+    }
+    if reference.whole is None and whole is None:
+        return [(score, None) for score in score_columns(reference.prepared, after, **limits)]
+    pairs = [
+        SketchedPair(column.name, _sketch(column, reference.whole, 0), _sketch(current[column.name], whole, 1))
+        for column in reference.columns
+    ]
+    return [(one.score, one.error) for one in score_sketches(pairs, **limits)]
+
+
+def _sketch(column: Column, whole: Whole | None, side: int) -> ColumnSketch:
+    if whole is not None:
+        return whole.inputs[column.name]
+    return sketch_of(column, (side, crc32(column.name.encode())))
 
 
 def _of_preset(figure: PresetFigure | None) -> Verdict:

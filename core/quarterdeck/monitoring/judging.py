@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from sqlmodel import col, select
@@ -19,6 +20,7 @@ from quarterdeck.monitoring.reading import load_window_reference, read_span
 from quarterdeck.monitoring.result import VERDICTS, Aspect, Result, Verdict, moved
 from quarterdeck.monitoring.serving import Serving
 from quarterdeck.monitoring.skew import StoredRows, judge_skew
+from quarterdeck.registry.model import Model
 from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.traffic.window import WindowRows, watermark
 from quarterdeck.workspace import Workspace
@@ -44,19 +46,38 @@ class Judge:
         newest = watermark(self.workspace, self.deployment)
         return None if newest is None else min(newest, self.workspace.now())
 
-    def read(self, span: Span, *, version: int | None = None) -> WindowRows:
-        """The predictions of a span that the monitor watches."""
-        return read_span(self.workspace, self.monitor, span, version=version)
+    def read(self, span: Span, *, version: int | None = None, labelled: bool = False) -> WindowRows:
+        """The predictions of a span that the monitor watches; see `read_spans` for one too large to be held.
+
+        With `labelled` for what labels tell, otherwise for what came in.
+        """
+        return read_span(
+            self.workspace, self.monitor, span, self._like, version=version, labelled=labelled, sketched=not labelled
+        )
+
+    @cached_property
+    def _like(self) -> ModelVersion | None:
+        """A version that takes what all of the deployment take; None where none is registered here."""
+        found = self.version(self.serving.version)
+        if found is not None:
+            return found
+        newest = select(ModelVersion).join(Model).where(Model.name == self.serving.model)
+        with self.workspace.state.read() as tx:
+            return tx.exec(newest.order_by(col(ModelVersion.number).desc()).limit(1)).first()
 
     def inputs_of(self, version: int, window: Span, rows: WindowRows, *, served: bool) -> Result:
-        """What came in, against the reference of a version that served the window or is judged beside."""
+        """What came in, against the reference of a version that served the window or is judged beside.
+
+        The rows are taken for that version's own.
+        """
         reference = self._reference(version, window)
         scores = []
         if reference is not None:
-            scores = judge_inputs(self.monitor, reference, window_columns(reference.signature, rows.inputs))
-        n = max((column.rows for column in reference.prepared), default=0) if reference else 0
+            current = window_columns(reference.signature, rows.inputs)
+            scores = judge_inputs(self.monitor, reference, current, (rows.whole or {}).get(version))
+        n = 0 if reference is None else reference.rows
         verdict = _of_columns(scores)
-        return self._result(Aspect.INPUTS, version, window, rows.n, verdict, scores, n_reference=n, served=served)
+        return self._result(Aspect.INPUTS, version, window, rows, verdict, scores, n_reference=n, served=served)
 
     def across_of(self, window: Span, rows: WindowRows, inputs: Result) -> list[Result]:
         """The columns together, beyond what `inputs` says of each; nothing where nothing can be compared."""
@@ -67,7 +88,7 @@ class Judge:
         if not found:
             return []
         verdict, n = _of_signals(found), inputs.n_reference
-        return [self._result(Aspect.ACROSS, inputs.version, window, rows.n, verdict, found, n_reference=n)]
+        return [self._result(Aspect.ACROSS, inputs.version, window, rows, verdict, found, n_reference=n)]
 
     def answers_of(self, version: int, window: Span, rows: WindowRows) -> list[Result]:
         """What can be said of a version's answers before their labels come."""
@@ -82,11 +103,11 @@ class Judge:
         found, n = [], expectation.rows
         if estimate is not None:
             verdict = _OF_METRIC[estimate["verdict"]]
-            found.append(self._result(Aspect.ESTIMATE, version, window, rows.n, verdict, [estimate], n_reference=n))
+            found.append(self._result(Aspect.ESTIMATE, version, window, rows, verdict, [estimate], n_reference=n))
         found += self._fairness_of(version, window, rows, labelled=False)
         if answers:
             verdict = _of_columns(answers)
-            found.append(self._result(Aspect.PREDICTIONS, version, window, rows.n, verdict, answers, n_reference=n))
+            found.append(self._result(Aspect.PREDICTIONS, version, window, rows, verdict, answers, n_reference=n))
         return found
 
     def _fairness_of(self, version: int, window: Span, rows: WindowRows, *, labelled: bool) -> list[Result]:
@@ -98,7 +119,7 @@ class Judge:
         scores = watch.judge(rows)
         if not scores:
             return []
-        return [self._result(Aspect.FAIRNESS, version, window, rows.n, _of_signals(scores), scores)]
+        return [self._result(Aspect.FAIRNESS, version, window, rows, _of_signals(scores), scores)]
 
     def _expectation(self, version: int) -> Expectation | None:
         if version not in self._expectations:
@@ -141,20 +162,20 @@ class Judge:
         return self.result_of_traffic(window, n, judge_arrivals(self.monitor, window, arrived, past))
 
     def result_of_traffic(self, window: Span, n: int, rows: list[dict[str, Any]]) -> Result:
-        return self._result(Aspect.TRAFFIC, self.serving.version, window, n, _of_signals(rows), rows)
+        return self._row(Aspect.TRAFFIC, self.serving.version, window, n, _of_signals(rows), rows)
 
     def quality_of(self, inputs: Result) -> list[Result]:
         """What labels tell of the window and version of a judged result; nothing of a version not registered here."""
         version, window = self.version(inputs.version), Span(inputs.window_start, inputs.window_end)
         if version is None:
             return []
-        rows = self.read(window, version=inputs.version)
+        rows = self.read(window, version=inputs.version, labelled=True)
         row = judge_quality(self.monitor, version, rows, self._errors(inputs, rows))
         newest = self.watermark()
         if newest is not None:
             row["lag"] = (newest - window.end).total_seconds()
         verdict = _OF_METRIC[row["verdict"]]
-        result = self._result(Aspect.QUALITY, inputs.version, window, rows.n, verdict, [row])
+        result = self._result(Aspect.QUALITY, inputs.version, window, rows, verdict, [row])
         result.n_labelled = rows.labelled
         return [result, *self._fairness_of(inputs.version, window, rows, labelled=True)]
 
@@ -168,11 +189,9 @@ class Judge:
             return None
         rows = self.read(window)
         matched, scores = judge_skew(self.workspace, self.monitor, version, rows, stored)
-        if not scores or matched < self.monitor.settings.label_coverage * rows.n:
+        if not scores or matched < self.monitor.settings.label_coverage * len(rows.ids):
             return None
-        return self._result(
-            Aspect.SKEW, inputs.version, window, rows.n, _of_signals(scores), scores, n_reference=matched
-        )
+        return self._result(Aspect.SKEW, inputs.version, window, rows, _of_signals(scores), scores, n_reference=matched)
 
     def _errors(self, inputs: Result, rows: WindowRows) -> Errors | None:
         """What the errors of a window say, and those of the windows in which a finding has to persist."""
@@ -191,10 +210,27 @@ class Judge:
             first = min(tx.exec(newest).all())
         stream = rows
         if first < inputs.window_start:
-            stream = self.read(Span(first, inputs.window_end), version=inputs.version)
+            stream = self.read(Span(first, inputs.window_end), version=inputs.version, labelled=True)
         return expectation.errors.judge(rows, inputs.window_end - inputs.window_start, stream)
 
     def _result(
+        self,
+        aspect: Aspect,
+        version: int,
+        window: Span,
+        rows: WindowRows,
+        verdict: Verdict,
+        scores: list[dict[str, Any]],
+        *,
+        n_reference: int = 0,
+        served: bool = True,
+    ) -> Result:
+        """Where the rows are a sample, every score says how many those are."""
+        if rows.sampled is not None:
+            scores = [{**row, "sampled": rows.sampled} for row in scores]
+        return self._row(aspect, version, window, rows.n, verdict, scores, n_reference=n_reference, served=served)
+
+    def _row(
         self,
         aspect: Aspect,
         version: int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sqlmodel import Session, col, select
 
 from quarterdeck.monitoring.alert import OF_INPUTS, Alert, find_alert
-from quarterdeck.monitoring.inputs import Reference, window_columns
+from quarterdeck.monitoring.inputs import window_columns
 from quarterdeck.monitoring.monitor import Monitor, Span, find_monitor
 from quarterdeck.monitoring.reading import load_window_reference, read_span
 from quarterdeck.monitoring.result import Aspect, Result
@@ -20,6 +20,7 @@ from quarterdeck.monitoring.serving import what_serves
 from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.statistics.drift import Column
 from quarterdeck.traffic.prediction import NO_VERSION
+from quarterdeck.traffic.window import WindowRows
 from quarterdeck.workspace import Workspace
 
 BINS = 48
@@ -66,6 +67,8 @@ class Portrait:
     median_current: float | None
     levels: tuple[Level, ...]
     """Of a categorical column, the most frequent in the reference first; at most eight, and `all others`."""
+    sampled: bool = False
+    """A side was too large to be held: these are the figures of a sample of it."""
 
 
 def portraits(workspace: Workspace, alert_id: int) -> dict[str, Portrait]:
@@ -91,13 +94,15 @@ def portraits(workspace: Workspace, alert_id: int) -> dict[str, Portrait]:
     reference = load_window_reference(workspace, monitor, version, window)
     if reference is None:
         return {}
-    current = _current(workspace, monitor, window, version, serving.version, reference)
+    rows = _current(workspace, monitor, window, version, serving.version)
+    current = window_columns(reference.signature, rows.inputs)
+    sampled = rows.sampled is not None or reference.sampled is not None
     before = {column.name: column for column in reference.columns}
     found = {}
     for name in alert.columns:
         if name in before:
             place, sides = _in_slice(before, current, alert.slice, name)
-            found[name] = _portrait(*sides, place, version.number, window)
+            found[name] = replace(_portrait(*sides, place, version.number, window), sampled=sampled)
     return found
 
 
@@ -113,17 +118,10 @@ def _newest(tx: Session, alert: Alert) -> Result | None:
     return tx.exec(newest.limit(1)).first()
 
 
-def _current(
-    workspace: Workspace, monitor: Monitor, window: Span, version: ModelVersion, serving: int, reference: Reference
-) -> dict[str, Column]:
-    rows = read_span(workspace, monitor, window)
+def _current(workspace: Workspace, monitor: Monitor, window: Span, version: ModelVersion, serving: int) -> WindowRows:
     # What a fallback answered was sent to the version that serves, as when the window was judged.
-    mine = [
-        values
-        for values, by in zip(rows.inputs, rows.versions, strict=True)
-        if (serving if by == NO_VERSION else by) == version.number
-    ]
-    return window_columns(reference.signature, mine)
+    rows = read_span(workspace, monitor, window, version).taken_as(lambda by: serving if by == NO_VERSION else by)
+    return rows.of_version(version.number)
 
 
 def _in_slice(

@@ -53,7 +53,7 @@ def judge_quality(
         "high": _finite(high),
         "loss": loss,
         "severity": loss,
-        "coverage": len(truth) / max(rows.n, 1),
+        "coverage": rows.labelled / max(rows.n, 1),
         "verdict": verdict,
         "reliability": _reliability(signature, rows),
     }

@@ -105,7 +105,7 @@ def _page(workspace: Workspace, monitor: Monitor, version: ModelVersion, span: S
     reference = load_window_reference(workspace, monitor, version, span)
     if reference is None:
         raise NotFoundError(f"Version {version.number} has no reference to compare what came in with.")
-    rows = read_span(workspace, monitor, span, version=version.number)
+    rows = read_span(workspace, monitor, span, version, version=version.number)
     if not rows.n:
         raise NotFoundError(
             f"No prediction of version {version.number} is recorded from {span.start:%Y-%m-%d %H:%M} to "

@@ -84,5 +84,6 @@ class Result(Entity, table=True):
     scores: list[dict[str, Any]] = Field(sa_column=json_column())
     """For inputs and predictions a `ColumnScore` with its slice and severity for each column; for traffic and across
     a row for each signal (`monitoring.arrivals`, `monitoring.across`); for quality and estimate one row: metric,
-    baseline, low, value, high, loss, severity (`monitoring.quality`)."""
+    baseline, low, value, high, loss, severity (`monitoring.quality`). Of a window too large to be held each says as
+    `sampled` how many rows it goes by, and the effect of an input, which goes by all, its `error`."""
     evaluated_at: datetime = Field(sa_column=time_column(required=True))

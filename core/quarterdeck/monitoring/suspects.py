@@ -21,6 +21,7 @@ from quarterdeck.monitoring.changes import (
 )
 from quarterdeck.monitoring.onset import Onset, Sign, Strange, answered_well, find_onset, strange_in, windows_before
 from quarterdeck.monitoring.result import Verdict
+from quarterdeck.monitoring.sampled import off
 from quarterdeck.traffic.reached import event_time_at
 from quarterdeck.workspace import Workspace
 
@@ -280,7 +281,7 @@ def _in_words(column: str, sign: Sign, row: dict[str, object]) -> str:
     if sign is Sign.UNSEEN:
         return f"{row['unseen']:.0%} of {column} are values that the reference has not"
     place = f" in {row['slice']}" if row.get("slice") else ""
-    return f"{column} moved{place} by {row['effect']:.2g}{UNITS.get(str(row.get('measure')), '')}"
+    return f"{column} moved{place} by {row['effect']:.2g}{UNITS.get(str(row.get('measure')), '')}{off(row)}"
 
 
 def _listed(columns: Sequence[str]) -> str:

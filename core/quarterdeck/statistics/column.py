@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,6 +54,16 @@ class PreparedColumn:
     def missing_share(self) -> float:
         """Missing rows as a share of all rows; 0.0 where there are none."""
         return self.missing / self.rows if self.rows else 0.0
+
+
+def of_values(name: str, kind: Kind, values: Sequence[Any]) -> Column:
+    """A column of plain values; None or NaN is a missing one."""
+    if kind == "numeric":
+        numbers = [np.nan if value is None else float(value) for value in values]
+        return Column(name, kind, np.array(numbers, dtype=np.float64))
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = [None if value is None or value != value else str(value) for value in values]
+    return Column(name, kind, texts)
 
 
 def prepare(column: Column) -> PreparedColumn:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quarterdeck.statistics.column import PreparedColumn, of_counts
+from quarterdeck.statistics.column import Column, Kind, PreparedColumn, of_counts
+from quarterdeck.statistics.column import prepare as prepare_column
 from quarterdeck.statistics.distance import LARGEST, Counts, Floats, robust_sigma_of_sorted
 
 SIZE = 32_768
@@ -242,3 +243,43 @@ def heaviest(counts: Counts) -> tuple[NDArray[Any], int]:
 
 
 ColumnSketch = NumericSketch | CategorySketch
+
+
+def sketch_for(kind: Kind, seed: Sequence[int]) -> ColumnSketch:
+    """An empty sketch of a column of that kind; see `QuantileSketch` for the seed."""
+    return NumericSketch(seed) if kind == "numeric" else CategorySketch()
+
+
+def sketch_of(column: Column, seed: Sequence[int]) -> ColumnSketch:
+    """A column that is there as a whole, to be compared with one that is not."""
+    sketch = sketch_for(column.kind, seed)
+    add_column(sketch, column)
+    return sketch
+
+
+def add_column(sketch: ColumnSketch, column: Column) -> None:
+    """Add rows. Raises ValueError where a numeric column holds what is not a number."""
+    if isinstance(sketch, NumericSketch):
+        sketch.update(column.values)
+        return
+    counted = prepare_column(column)
+    sketch.update(counted.counts, rows=counted.rows, present=counted.present)
+
+
+def add_sketch(whole: ColumnSketch, part: ColumnSketch) -> None:
+    """Add all that another sketch of that kind has seen; of numbers that one is to be used no more."""
+    match whole, part:
+        case NumericSketch() as before, NumericSketch() as more:
+            before.merge(more)
+        case CategorySketch() as counts, CategorySketch() as others:
+            counts.merge(others)
+        case _:
+            raise ValueError("A sketch of numbers and one of categories cannot be merged.")
+
+
+def merged(parts: Sequence[ColumnSketch], seed: Sequence[int]) -> ColumnSketch:
+    """Sketches of parts of a column, at least one, as a new one of it all."""
+    whole = sketch_for("numeric" if isinstance(parts[0], NumericSketch) else "categorical", seed)
+    for part in parts:
+        add_sketch(whole, part)
+    return whole

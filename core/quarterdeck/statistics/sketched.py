@@ -64,7 +64,13 @@ class _Found:
 
 
 def score_sketches(
-    pairs: Sequence[SketchedPair], *, threshold: float = 0.1, q: float = 0.05, minimum_rows: int = 180, seed: int = 0
+    pairs: Sequence[SketchedPair],
+    *,
+    threshold: float = 0.1,
+    q: float = 0.05,
+    minimum_rows: int = 180,
+    unseen: float = UNSEEN,
+    seed: int = 0,
 ) -> list[SketchedScore]:
     """Judge columns as `score_pairs` does, from sketches. Two that still hold every value give the very same score.
 
@@ -72,7 +78,7 @@ def score_sketches(
     *quiet* where the effect with the error does not, or where that could surely be chance; and *inconclusive* where
     the error leaves it open. Shares of missing values are exact.
     """
-    limits = Limits(threshold, q, minimum_rows)
+    limits, of_unseen = Limits(threshold, q, minimum_rows), Limits(unseen, q, minimum_rows)
     found = [_found(pair, threshold, seed) for pair in pairs]
     missing = [_missing_p(pair) for pair in pairs]
     q_values = benjamini_hochberg([one.p_value for one in found])
@@ -81,13 +87,18 @@ def score_sketches(
     unseen_q = benjamini_hochberg([p for _, p in unknown])
     together = zip(pairs, found, q_values, missing_q, unknown, unseen_q, strict=True)
     return [
-        _score(pair, one, (float(q_value), float(q_missing), float(q_unseen)), share, limits)
+        _score(pair, one, (float(q_value), float(q_missing), float(q_unseen)), share, limits, of_unseen)
         for pair, one, q_value, q_missing, (share, _), q_unseen in together
     ]
 
 
 def _score(
-    pair: SketchedPair, found: _Found, q_values: tuple[float, float, float], unseen: float, limits: Limits
+    pair: SketchedPair,
+    found: _Found,
+    q_values: tuple[float, float, float],
+    unseen: float,
+    limits: Limits,
+    of_unseen: Limits,
 ) -> SketchedScore:
     before, after = pair.reference, pair.current
     q_value, missing_q, unseen_q = q_values
@@ -111,7 +122,7 @@ def _score(
         unseen_q=unseen_q,
         verdict=_verdict(found, q_value, present, limits),
         missing_verdict=limits.verdict(gap, missing_q, min(before.rows, after.rows)),
-        unseen_verdict=Limits(UNSEEN, limits.q, limits.minimum_rows).verdict(unseen, unseen_q, present),
+        unseen_verdict=of_unseen.verdict(unseen, unseen_q, present),
     )
     return SketchedScore(score, found.error)
 

@@ -90,6 +90,46 @@ def read_file(
     return table.filter(_fitting(table, between, equal)).select(names)
 
 
+def read_pieces(
+    path: Path,
+    names: Sequence[str],
+    piece: int,
+    *,
+    rows: int,
+    between: Mapping[str, Range] | None = None,
+    equal: Equal | None = None,
+) -> Iterator[Table]:
+    """As `read_file`, some `piece` rows of the file at a time: those of them that fit.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: it is damaged.
+    """
+    between, equal = between or {}, equal or {}
+    at_once = max(1, piece // ROW_GROUP)
+    with _opened(path) as file:
+        groups, before = _groups(file.metadata, rows, between.get("event_time"))
+        for start in range(0, len(groups), at_once):
+            table = _read(file, groups[start : start + at_once], dict.fromkeys([*names, *between, *equal]))
+            size = table.num_rows
+            table = table.slice(0, rows - before)
+            before += size
+            yield table.filter(_fitting(table, between, equal)).select(names)
+
+
+def rows_within(path: Path, times: Range, *, rows: int) -> int:
+    """How many of the first `rows` rows lie in a range of event times at the most: told by the file's own statistics.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: it is damaged.
+    """
+    with _opened(path) as file:
+        groups, before = _groups(file.metadata, rows, times)
+        held: int = sum(file.metadata.row_group(group).num_rows for group in groups)
+    return min(held, rows - before)
+
+
 def read_newest(
     path: Path,
     names: Sequence[str],

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from sqlmodel import Session
 
 from quarterdeck.database import rows_as_dicts
 from quarterdeck.errors import ArtifactError
-from quarterdeck.traffic.parquet import END_OF_TIME, Equal, Range, read_file, read_newest
+from quarterdeck.traffic.parquet import END_OF_TIME, Equal, Range, read_file, read_newest, read_pieces, rows_within
 from quarterdeck.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pyarrow import Table
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -113,14 +116,58 @@ def rows_of(
         FileNotFoundError: the file was removed.
         ArtifactError: it is damaged.
     """
-    path = folder(workspace) / segment.file
-    try:
+    with _found(workspace, segment) as path:
         if newest is None:
             table = read_file(path, names, rows=segment.rows, between=between, equal=equal)
         else:
             table = read_newest(path, names, newest, rows=segment.rows, between=between, equal=equal)
+    return _as_rows(table, names)
+
+
+def pieces_of(
+    workspace: Workspace,
+    segment: Moved,
+    names: Sequence[str],
+    piece: int,
+    *,
+    between: Mapping[str, Range],
+    equal: Equal | None = None,
+) -> Iterator[list[Row]]:
+    """As `rows_of`, some `piece` rows of the file at a time: those of them that fit.
+
+    Raises:
+        FileNotFoundError: the file was removed.
+        ArtifactError: it is damaged.
+    """
+    with _found(workspace, segment) as path:
+        for table in read_pieces(path, names, piece, rows=segment.rows, between=between, equal=equal):
+            yield _as_rows(table, names)
+
+
+def most_within(workspace: Workspace, segment: Moved, times: Range) -> int:
+    """How many rows of a segment lie in a range of event times at the most.
+
+    Raises:
+        FileNotFoundError: the file was removed.
+        ArtifactError: it is damaged.
+    """
+    if times[0] <= segment.first_event and segment.last_event < times[1]:
+        return segment.rows
+    with _found(workspace, segment) as path:
+        return rows_within(path, times, rows=segment.rows)
+
+
+@contextmanager
+def _found(workspace: Workspace, segment: Moved) -> Iterator[Path]:
+    """The path of a segment's file, for as long as it is read."""
+    path = folder(workspace) / segment.file
+    try:
+        yield path
     except FileNotFoundError as error:
         raise FileNotFoundError(error.errno, error.strerror, str(path)) from error
+
+
+def _as_rows(table: Table, names: Sequence[str]) -> list[Row]:
     return list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -15,8 +17,11 @@ from quarterdeck.database import rows_as_dicts, timestamp
 from quarterdeck.traffic import segments
 from quarterdeck.traffic.parquet import END_OF_TIME
 from quarterdeck.traffic.segments import Moved, Row, rows_here
+from quarterdeck.traffic.whole import Whole, in_proportion, together
 from quarterdeck.workspace import Workspace
 
+PIECE_ROWS = 50_000
+"""Of a window that is read in pieces."""
 _NAMES = ("event_time", "id", "key", "version", "inputs", "prediction", "probabilities")
 _JOINED = """
     FROM prediction p
@@ -30,7 +35,7 @@ _COLUMNS = f"SELECT {_SELECTED}, {_LABEL} {_JOINED}"
 
 @dataclass(frozen=True, slots=True)
 class WindowRows:
-    """Predictions of one deployment, oldest first. Every list has `n` entries, one for each prediction."""
+    """Predictions of one deployment, oldest first, all or a sample. Every list has an entry for each that is held."""
 
     ids: list[str] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
@@ -42,19 +47,53 @@ class WindowRows:
     probabilities: list[list[float] | None] = field(default_factory=list)
     labels: list[Any] = field(default_factory=list)
     """The truth, None where it has not arrived."""
+    whole: Mapping[int, Whole] | None = None
+    """What is known of all rows by version, where the lists hold a sample of each one's; None where they hold all."""
 
     @property
     def n(self) -> int:
-        return len(self.ids)
+        """How many there are, held or not."""
+        return len(self.ids) if self.whole is None else sum(one.n for one in self.whole.values())
 
     @property
     def labelled(self) -> int:
-        """How many have a label."""
+        """How many have a label, held or not."""
+        if self.whole is not None:
+            return sum(one.labelled for one in self.whole.values())
         return sum(label is not None for label in self.labels)
+
+    @property
+    def sampled(self) -> int | None:
+        """How many are held, where that is a sample."""
+        return None if self.whole is None else len(self.ids)
+
+    @property
+    def by_version(self) -> Counter[int]:
+        """How many each version answered, held or not."""
+        return Counter(self.versions if self.whole is None else {version: one.n for version, one in self.whole.items()})
+
+    def lists(self) -> dict[str, list[Any]]:
+        """Every list by its name."""
+        return {name: getattr(self, name) for name in WindowRows.__dataclass_fields__ if name != "whole"}
 
     def of_version(self, version: int) -> WindowRows:
         """Those that one version answered."""
-        return self.only([answered_by == version for answered_by in self.versions])
+        rows = self.only([answered_by == version for answered_by in self.versions])
+        if self.whole is None:
+            return rows
+        return replace(rows, whole={by: one for by, one in self.whole.items() if by == version})
+
+    def taken_as(self, other: Callable[[int], int]) -> WindowRows:
+        """Each version taken for another one. Of a sample those that become one are held in proportion."""
+        rows = replace(self, versions=[other(version) for version in self.versions])
+        if self.whole is None:
+            return rows
+        groups: dict[int, list[int]] = {}
+        for version in self.whole:
+            groups.setdefault(other(version), []).append(version)
+        rows = rows.only(in_proportion(self.versions, self.whole, groups.values()))
+        whole = {name: together([self.whole[one] for one in group]) for name, group in groups.items()}
+        return replace(rows, whole=whole)
 
     def known(self) -> WindowRows:
         """Those that have a label."""
@@ -65,30 +104,64 @@ class WindowRows:
         return self.only([takes(time) for time in self.event_times])
 
     def only(self, wanted: Sequence[bool]) -> WindowRows:
-        """Those that are wanted: one word for each prediction."""
+        """Those of the rows held that are wanted: one word for each. What is known of all rows is not of them."""
         if all(wanted):
-            return self
+            return self if self.whole is None else replace(self, whole=None)
         kept = [i for i, one in enumerate(wanted) if one]
-        lists = {name: getattr(self, name) for name in WindowRows.__dataclass_fields__}
-        return WindowRows(**{name: [values[i] for i in kept] for name, values in lists.items()})
+        return _of_lists({name: [values[i] for i in kept] for name, values in self.lists().items()})
 
 
 def read_window(
     workspace: Workspace, deployment: str, start: datetime, end: datetime, *, version: int | None = None
 ) -> WindowRows:
     """The predictions with an event time in [start, end), of one version or of all, without probes."""
-    where, values = _within(deployment, start, end, version)
 
     def read(tx: Session) -> list[Row]:
-        rows = rows_here(tx, f"{_COLUMNS} WHERE {where} ORDER BY p.event_time, p.id", values)
-        moved = [
-            row
-            for segment in _segments(tx, deployment, start, end, version)
-            for row in _of_segment(workspace, segment, _NAMES, start, end, version)
-        ]
-        return sorted(rows + _with_labels(tx, deployment, moved), key=itemgetter(0, 1)) if moved else rows
+        rows = chain.from_iterable(pieces(workspace, tx, deployment, start, end, version=version, labelled=True))
+        return sorted(rows, key=itemgetter(0, 1))
 
-    return _window(segments.snapshot(workspace, read))
+    return decoded(segments.snapshot(workspace, read))
+
+
+def pieces(
+    workspace: Workspace,
+    tx: Session,
+    deployment: str,
+    start: datetime,
+    end: datetime,
+    *,
+    version: int | None = None,
+    labelled: bool = False,
+) -> Iterator[list[Row]]:
+    """The rows of a window in no order, some 50,000 at a time, undecoded; without their labels unless `labelled`.
+
+    Raises:
+        FileNotFoundError: the file of a segment was removed, as `segments.snapshot` expects.
+    """
+    where, values = _within(deployment, start, end, version)
+    sql = _COLUMNS if labelled else f"SELECT {_SELECTED}, 'null' AS label FROM prediction p"
+    for some in tx.connection().exec_driver_sql(f"{sql} WHERE {where}", values).partitions(PIECE_ROWS):
+        yield [tuple(row) for row in some]
+    for segment in _segments(tx, deployment, start, end, version):
+        for moved in _pieces_of_segment(workspace, segment, _NAMES, start, end, version):
+            yield _with_labels(tx, deployment, moved) if labelled else [(*row, "null") for row in moved]
+
+
+def most_rows(
+    workspace: Workspace, deployment: str, start: datetime, end: datetime, *, version: int | None = None
+) -> int:
+    """How many predictions have an event time in [start, end) at the most, without reading one."""
+    times = timestamp(start), timestamp(end)
+    sql = "SELECT count(*) FROM prediction WHERE deployment = ? AND event_time >= ? AND event_time < ?"
+
+    def read(tx: Session) -> int:
+        n: int = tx.connection().exec_driver_sql(sql, (deployment, *times)).scalar_one()
+        for segment in _segments(tx, deployment, start, end, version):
+            within = segments.most_within(workspace, segment, times)
+            n += within if version is None else min(within, segment.versions[version])
+        return n
+
+    return segments.snapshot(workspace, read)
 
 
 def newest_window(workspace: Workspace, deployment: str, version: int, limit: int) -> WindowRows:
@@ -122,7 +195,15 @@ def newest_window(workspace: Workspace, deployment: str, version: int, limit: in
         rows = segments.newest(rows_here(tx, inner, values), moved, lambda s: s.last_event, among, of_segment)
         return sorted(rows, key=lambda row: row[-1] == "null")[:limit]
 
-    return _window(sorted(segments.snapshot(workspace, read), key=itemgetter(0, 1)))
+    return decoded(sorted(segments.snapshot(workspace, read), key=itemgetter(0, 1)))
+
+
+def merge_windows(windows: Sequence[WindowRows]) -> WindowRows:
+    """All their rows, oldest first; none of them is a sample."""
+    parts = [window.lists() for window in windows]
+    lists = {name: list(chain.from_iterable(part[name] for part in parts)) for name in WindowRows().lists()}
+    order = sorted(range(len(lists["ids"])), key=lambda i: (lists["event_times"][i], lists["ids"][i]))
+    return _of_lists({name: [values[i] for i in order] for name, values in lists.items()})
 
 
 def watermark(workspace: Workspace, deployment: str) -> datetime | None:
@@ -179,10 +260,10 @@ def label_coverage(
         (row,) = rows_as_dicts(tx.connection(), sql, **values)
         n, labelled = row["n"], row["labelled"]
         for segment in _segments(tx, deployment, start, end, version):
-            moved = _of_segment(workspace, segment, ("id", "key"), start, end, version)
-            known = segments.labels(tx, deployment, (reference for pair in moved for reference in pair))
-            n += len(moved)
-            labelled += sum(segments.label_of(known, *pair) != "null" for pair in moved) if known else 0
+            for moved in _pieces_of_segment(workspace, segment, ("id", "key"), start, end, version):
+                known = segments.labels(tx, deployment, (reference for pair in moved for reference in pair))
+                n += len(moved)
+                labelled += sum(segments.label_of(known, *pair) != "null" for pair in moved) if known else 0
         return n, labelled
 
     return segments.snapshot(workspace, read)
@@ -203,13 +284,12 @@ def _segments(tx: Session, deployment: str, start: datetime, end: datetime, vers
     return [segment for segment in found if version is None or version in segment.versions]
 
 
-def _of_segment(
+def _pieces_of_segment(
     workspace: Workspace, segment: Moved, names: Sequence[str], start: datetime, end: datetime, version: int | None
-) -> list[Row]:
+) -> Iterator[list[Row]]:
     between = {"event_time": (timestamp(start), timestamp(end))}
-    return segments.rows_of(
-        workspace, segment, names, between=between, equal=None if version is None else {"version": version}
-    )
+    equal = None if version is None else {"version": version}
+    return segments.pieces_of(workspace, segment, names, PIECE_ROWS, between=between, equal=equal)
 
 
 def _with_labels(tx: Session, deployment: str, rows: list[Row]) -> list[Row]:
@@ -217,9 +297,10 @@ def _with_labels(tx: Session, deployment: str, rows: list[Row]) -> list[Row]:
     return [(*row, segments.label_of(known, row[1], row[2])) for row in rows]
 
 
-def _window(rows: list[Row]) -> WindowRows:
+def decoded(rows: list[Row]) -> WindowRows:
+    """Rows as `pieces` gives them, in the order in which they are to be."""
     times, ids, keys, versions, *documents = zip(*rows, strict=True) if rows else [()] * (len(_NAMES) + 1)
-    inputs, predictions, probabilities, labels = map(_decoded, documents)
+    inputs, predictions, probabilities, labels = map(from_json, documents)
     return WindowRows(
         ids=list(ids),
         keys=list(keys),
@@ -232,7 +313,11 @@ def _window(rows: list[Row]) -> WindowRows:
     )
 
 
-def _decoded(documents: Any) -> list[Any]:
+def _of_lists(lists: Mapping[str, list[Any]]) -> WindowRows:
+    return WindowRows(**lists, whole=None)
+
+
+def from_json(documents: Iterable[str]) -> list[Any]:
     """Many small JSON documents in one go: a tenth of the time of one by one."""
     values: list[Any] = msgspec.json.decode("[" + ",".join(documents) + "]")
     return values

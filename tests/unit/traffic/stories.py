@@ -20,6 +20,7 @@ from quarterdeck.traffic.queries import (
     totals,
     traffic,
 )
+from quarterdeck.traffic.sampling import Sampling, sample_window
 from quarterdeck.traffic.window import first_events, label_coverage, newest_window, read_window, watermark
 from quarterdeck.workspace import Workspace
 from tests.fakes import FakeClock
@@ -95,10 +96,19 @@ def all_reads(workspace: Workspace, moments: Sequence[datetime]) -> dict[str, An
                     # As text: 1, 1.0, True and "1" are equal or alike otherwise.
                     rows = read_window(workspace, name, a, b, version=version)
                     answers[f"{name} window {a} {b} {version}"] = repr(rows)
+                    answers[f"{name} sample {a} {b} {version}"] = _sample(workspace, name, a, b, version)
                     answers[f"{name} coverage {a} {b} {version}"] = label_coverage(
                         workspace, name, a, b, version=version
                     )
     return answers
+
+
+def _sample(workspace: Workspace, name: str, start: datetime, end: datetime, version: int | None) -> str:
+    """Of a window that is drawn from: two labelled rows of each version, and how many there are."""
+    sampling = Sampling((), 2, labelled=True)
+    rows = sample_window(workspace, name, [(start, end)], sampling, lambda _: True, version=version)
+    assert rows.n == read_window(workspace, name, start, end, version=version).n
+    return repr((rows.lists(), sorted((rows.whole or {}).items())))
 
 
 def sought_by_everything(workspace: Workspace, name: str, moments: Sequence[datetime]) -> list[Sought]:
