@@ -28,6 +28,7 @@ from sqlmodel import select
 from quarterdeck.registry.model import Model
 from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.registry.storage import store_estimator
+from quarterdeck.registry.trial import write_trial
 from quarterdeck.registry.version import Format, GateVerdict, ModelVersion, Task, next_number
 from quarterdeck.workspace import Workspace
 from tests.waiting import wait_for
@@ -62,8 +63,13 @@ def pipeline(last_step: Any) -> Any:
     return make_pipeline(ColumnTransformer(columns), last_step)
 
 
-def add_version(workspace: Workspace, model: str, estimator: Any, signature: Signature, **fields: Any) -> int:
-    """Register a fitted estimator as the next version of `model`; return its number."""
+def add_version(
+    workspace: Workspace, model: str, estimator: Any, signature: Signature, *, tried: bool = True, **fields: Any
+) -> int:
+    """Register a fitted estimator as the next version of `model`; return its number.
+
+    `tried`: as if it had been loaded on this machine before, which spares the process of its trial.
+    """
     artifact = store_estimator(workspace, estimator)
     now = workspace.now()
     with workspace.state.write("test") as tx:
@@ -89,7 +95,10 @@ def add_version(workspace: Workspace, model: str, estimator: Any, signature: Sig
             "created_by": "tester",
             "created_at": now,
         }
-        tx.add(ModelVersion(**{**values, **fields}))
+        version = ModelVersion(**{**values, **fields})
+        tx.add(version)
+        if tried:
+            write_trial(tx, version, 1_000_000, now)
     return number
 
 
