@@ -38,13 +38,6 @@ CHANNEL = Feature("channel", "text", nullable=True, categories=("app", "shop", "
 FEATURES = (*(Feature(name, "number", nullable=True) for name in NUMBERS), CHANNEL)
 CLASSIFIER = Signature(FEATURES, target="fraud", classes=("no", "yes"), time="at", key="payment")
 REGRESSOR = Signature(FEATURES, target="cost", classes=None)
-STARTER = """
-import sys
-from pathlib import Path
-from quarterdeck.bootstrap import open_workspace
-from quarterdeck.serving.worker import serve
-serve(open_workspace(Path(sys.argv[1]), actor="gateway"), slot=int(sys.argv[2]), host="", port=0, fd=int(sys.argv[3]))
-"""
 
 
 def training_frame(rows: int = 400, *, seed: int = 7) -> pd.DataFrame:
@@ -170,9 +163,10 @@ def running_gateway(
     """
     own = listening or free_socket()
     port = own.getsockname()[1]
+    command = [sys.executable, "-P", "-m", "quarterdeck", "gateway", "--workspace", str(root)]
     with nullcontext() if log is None else log.open("wb") as said:
         process = subprocess.Popen(
-            [sys.executable, "-c", STARTER, str(root), str(slot), str(own.fileno())],
+            [*command, "--slot", str(slot), "--fd", str(own.fileno())],
             pass_fds=[own.fileno()],
             env={**os.environ, "PYTHONWARNINGS": "default"},
             stdout=said,
