@@ -28,6 +28,7 @@ from sqlmodel import select
 from quarterdeck.registry.model import Model
 from quarterdeck.registry.signature import Feature, Signature
 from quarterdeck.registry.storage import store_estimator
+from quarterdeck.registry.trial import write_trial
 from quarterdeck.registry.version import Format, GateVerdict, ModelVersion, Task, next_number
 from quarterdeck.workspace import Workspace
 from tests.waiting import wait_for
@@ -37,13 +38,6 @@ CHANNEL = Feature("channel", "text", nullable=True, categories=("app", "shop", "
 FEATURES = (*(Feature(name, "number", nullable=True) for name in NUMBERS), CHANNEL)
 CLASSIFIER = Signature(FEATURES, target="fraud", classes=("no", "yes"), time="at", key="payment")
 REGRESSOR = Signature(FEATURES, target="cost", classes=None)
-STARTER = """
-import sys
-from pathlib import Path
-from quarterdeck.bootstrap import open_workspace
-from quarterdeck.serving.worker import serve
-serve(open_workspace(Path(sys.argv[1]), actor="gateway"), slot=int(sys.argv[2]), host="", port=0, fd=int(sys.argv[3]))
-"""
 
 
 def training_frame(rows: int = 400, *, seed: int = 7) -> pd.DataFrame:
@@ -62,8 +56,13 @@ def pipeline(last_step: Any) -> Any:
     return make_pipeline(ColumnTransformer(columns), last_step)
 
 
-def add_version(workspace: Workspace, model: str, estimator: Any, signature: Signature, **fields: Any) -> int:
-    """Register a fitted estimator as the next version of `model`; return its number."""
+def add_version(
+    workspace: Workspace, model: str, estimator: Any, signature: Signature, *, tried: bool = True, **fields: Any
+) -> int:
+    """Register a fitted estimator as the next version of `model`; return its number.
+
+    `tried`: as if it had been loaded on this machine before, which spares the process of its trial.
+    """
     artifact = store_estimator(workspace, estimator)
     now = workspace.now()
     with workspace.state.write("test") as tx:
@@ -89,7 +88,10 @@ def add_version(workspace: Workspace, model: str, estimator: Any, signature: Sig
             "created_by": "tester",
             "created_at": now,
         }
-        tx.add(ModelVersion(**{**values, **fields}))
+        version = ModelVersion(**{**values, **fields})
+        tx.add(version)
+        if tried:
+            write_trial(tx, version, 1_000_000, now)
     return number
 
 
@@ -161,9 +163,10 @@ def running_gateway(
     """
     own = listening or free_socket()
     port = own.getsockname()[1]
+    command = [sys.executable, "-P", "-m", "quarterdeck", "gateway", "--workspace", str(root)]
     with nullcontext() if log is None else log.open("wb") as said:
         process = subprocess.Popen(
-            [sys.executable, "-c", STARTER, str(root), str(slot), str(own.fileno())],
+            [*command, "--slot", str(slot), "--fd", str(own.fileno())],
             pass_fds=[own.fileno()],
             env={**os.environ, "PYTHONWARNINGS": "default"},
             stdout=said,

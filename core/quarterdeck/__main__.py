@@ -119,6 +119,9 @@ def _runner(root: Path) -> None:
 
 
 def _gateway(root: Path, options: argparse.Namespace, beat: Callable[[], None] | None) -> None:
+    from quarterdeck.registry.libraries import preload
+
+    preload()  # The first deployment should not wait for it.
     from quarterdeck import bootstrap
     from quarterdeck.serving.worker import serve
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -36,11 +37,10 @@ Console = Callable[..., AbstractAsyncContextManager[Pilot[int]]]
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Workspace]:
-    folder = tmp_path / "payments"
-    folder.mkdir()
+def empty(tmp_path: Path, empty_workspace: Path) -> Iterator[Workspace]:
+    folder = shutil.copytree(empty_workspace, tmp_path / "payments")
     (folder / "quarterdeck.toml").write_text(SETTINGS, encoding="utf-8")
-    workspace = bootstrap.create_workspace(folder, ports=fake_ports(), actor="tester")
+    workspace = bootstrap.open_workspace(folder, ports=fake_ports(), actor="tester")
     clock_of(workspace).moment = datetime.now(UTC) - timedelta(hours=1, minutes=11)
     yield workspace
     workspace.close()

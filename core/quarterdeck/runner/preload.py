@@ -8,6 +8,11 @@ from __future__ import annotations
 import gc
 import threading
 
+# First of all: skops looks for each of SciPy's functions in all modules there are by then, to know it by its name.
+import scipy.special
+import skops.io
+
+# isort: split
 import numpy
 import pandas
 import pyarrow.dataset
@@ -23,7 +28,6 @@ import sklearn.metrics
 import sklearn.model_selection
 import sklearn.pipeline
 import sklearn.preprocessing
-import skops.io
 from sqlalchemy.orm import configure_mappers
 
 import quarterdeck.deployments.backtesting

@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any, Protocol
 
 import msgspec
@@ -30,8 +29,6 @@ WARMING_REQUESTS = 10
 AT_ONCE_SECONDS = 0.0002
 """Two changes of threads take about as long; the event loop may be held for so long, and no longer."""
 LINGER_SECONDS = 30.0
-# What nearly every model needs: seconds to import, which the first deployment should not wait for.
-PRELOADED = ("pandas", "skops.io", "sklearn.pipeline", "sklearn.compose", "sklearn.linear_model")
 
 
 class Answering(Protocol):
@@ -82,12 +79,6 @@ class Answer(msgspec.Struct, frozen=True):
 
     values: list[Any]
     probabilities: list[list[float]] | None
-
-
-def preload() -> None:
-    """Import the libraries that models are made with."""
-    for name in PRELOADED:
-        import_module(name)
 
 
 class Lane:

@@ -8,9 +8,10 @@ from importlib import import_module
 
 from quarterdeck.errors import QuarterdeckError
 from quarterdeck.processes import memory_bytes
+from quarterdeck.registry.libraries import preload
 from quarterdeck.registry.model_host import end_with_parent, send
 from quarterdeck.registry.version import Format, ModelVersion, find_version
-from quarterdeck.serving.runtime import Lane, bring_up, preload
+from quarterdeck.serving.runtime import Lane, bring_up
 from quarterdeck.workspace import Workspace
 
 

@@ -28,7 +28,7 @@ from quarterdeck.serving.inference import Inference
 from quarterdeck.serving.metrics import WRITE_SECONDS, Metrics
 from quarterdeck.serving.recorder import Recorder
 from quarterdeck.serving.routing import RouteTable, RouteWatch
-from quarterdeck.serving.runtime import Runtime, preload
+from quarterdeck.serving.runtime import Runtime
 from quarterdeck.workspace import Workspace
 
 DRAIN_SECONDS = 8
@@ -138,7 +138,6 @@ class _Worker:
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Litestar) -> AsyncIterator[None]:
         workspace, settings = self._workspace, self._workspace.settings.gateway
-        await asyncio.to_thread(preload)
         worker_id = proving.register_worker(workspace, slot=self._slot, host=self._host, port=self._port)
         if (name := withhold_deadly(workspace, self._slot)) is not None:
             log.error("the desired revision of %s is withheld: workers of this slot died of it", name)

@@ -7,6 +7,7 @@ blind to a change of what inputs mean, and to regions that it never saw.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -53,11 +54,12 @@ class LossModel:
             return
         expected = np.empty(losses.size)
         folds = np.random.default_rng(seed).permutation(losses.size) % FOLDS
-        for fold in range(FOLDS):
-            learner = _learner([code is not None for code in self._codes], seed)
-            learner.fit(table[folds != fold], losses[folds != fold] / self._unit)
-            expected[folds == fold] = self._of(learner, table[folds == fold])
-            self._models.append(learner)
+        with _one_thread():
+            for fold in range(FOLDS):
+                learner = _learner([code is not None for code in self._codes], seed)
+                learner.fit(table[folds != fold], losses[folds != fold] / self._unit)
+                expected[folds == fold] = self._of(learner, table[folds == fold])
+                self._models.append(learner)
         scatter = self._ratios / expected
         # What is expected has to be right on average, over all that is known.
         self._ratios = scatter * (self._ratios.sum() / expected.sum() / scatter.mean())
@@ -104,7 +106,8 @@ class LossModel:
 
     def _expected(self, columns: list[NDArray[Any]], predictions: Floats) -> Floats:
         table = self._table(columns, np.asarray(predictions, dtype=np.float64))
-        return np.stack([self._of(model, table) for model in self._models] or [np.ones(len(table))])
+        with _one_thread():
+            return np.stack([self._of(model, table) for model in self._models] or [np.ones(len(table))])
 
     def _table(self, columns: list[NDArray[Any]], predictions: Floats) -> Floats:
         encoded = [
@@ -130,6 +133,15 @@ def _learner(categorical: list[bool], seed: int) -> Any:
         categorical_features=[*categorical, False],
         random_state=seed,
     )
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    # The learner's threads wait for each other at every node of every tree, and turn in circles while they do: where
+    # others work too, 4,000 rows took two processors 25 seconds of their time, and one thread 1.
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+
+    limits: AbstractContextManager[object] = threadpool_limits(1)
+    return limits
 
 
 def _codes(column: NDArray[Any]) -> dict[str, float]:

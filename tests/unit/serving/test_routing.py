@@ -13,6 +13,7 @@ from sqlmodel import select
 
 from quarterdeck.deployments import proving, rollout
 from quarterdeck.deployments.operation import Operation, OperationState
+from quarterdeck.registry.trial import find_trial
 from quarterdeck.registry.version import ModelVersion, find_version
 from quarterdeck.serving import loading
 from quarterdeck.serving.access import Access
@@ -85,6 +86,18 @@ def test_the_table_follows_each_change_and_does_nothing_when_nothing_changed(
     followed.follow()
     assert followed.swapped == [("fraud", 1), ("fraud", 2), ("fraud", 3)]
     assert followed.table.active["fraud"].model.version == first
+
+
+def test_a_version_that_was_never_loaded_here_is_tried_first_and_its_memory_is_kept(
+    workspace: Workspace, followed: Followed
+) -> None:
+    rollout.deploy(workspace, "fraud", model="fraud", version=add_classifier(workspace, tried=False))
+    followed.follow()
+    assert followed.swapped == [("fraud", 1)]
+    with workspace.state.read() as tx:
+        trial = find_trial(tx, find_version(tx, "fraud", 1))
+    assert trial is not None
+    assert 0 < trial.memory_bytes < 100_000_000
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_route_as_it_was_and_fails_the_operation(
