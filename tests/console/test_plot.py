@@ -192,7 +192,7 @@ def test_a_kpi_stands_below_its_windows_from_its_lowest_mean_to_its_highest() ->
     plot.timeline(page, Timeline(START + 3 * HOUR, windows(4), (), found))
     by_name = {line[: plot.NAME].strip(): line[plot.NAME :] for line in lines_of(page)[2:]}
     # Each window is four columns wide, and so is its place in the strip of what was said of it.
-    assert by_name["approval_…"] == "█   █   ·   ▁   "
+    assert by_name["approval_r…"] == "█   █   ·   ▁   "
     assert by_name["inputs"] == "●   ✖   ✖   ✖   "
     assert by_name["orders"] == "▅   ·   ▅   ▅   "
     assert "refunds" not in by_name

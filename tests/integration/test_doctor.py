@@ -487,7 +487,7 @@ def test_a_kpi_that_nobody_could_fetch_is_told_until_somebody_could(workspace: W
 
 def _ended(workspace: Workspace, key: str, state: JobState, error: str | None) -> None:
     with workspace.state.write("test") as tx:
-        work = Work(JobKind.KPI, key, "kpi/d/sales", {"kpi": "d/sales"}, terms_of(workspace))
+        work = Work(JobKind.KPI, key, "kpi/d/sales", {"kpi": "d/sales"}, terms_of(workspace), schedule="kpi:d/sales")
         queue.enqueue(tx, workspace, work)
         job = tx.exec(select(Job).where(Job.key == key)).one()
         job.state, job.error = state, error
