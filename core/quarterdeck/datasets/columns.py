@@ -11,7 +11,7 @@ import numpy as np
 from quarterdeck.datasets.reading import read_table
 from quarterdeck.errors import DataError
 from quarterdeck.settings.making import DatasetSettings
-from quarterdeck.statistics.column import Column, Kind, PreparedColumn, of_counts, prepare
+from quarterdeck.statistics.column import Column, Kind, PreparedColumn, all_missing, of_counts, prepare
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,13 +82,15 @@ class TableColumns:
         Raises:
             DataError: the file is damaged.
         """
+        if self.held[name] != kind:
+            return all_missing(name, kind, self.rows)
         column = self._column(name)
         if kind == "numeric":
             values = column.to_numpy().astype(np.float64, copy=False)
             return prepare(Column(name, "numeric", values))
         counts = _counts(column)
         present = sum(counts.values())
-        if self.kinds[name] == "categorical" and len(counts) > max(FREE_TEXT_VALUES, FREE_TEXT_SHARE * present):
+        if len(counts) > max(FREE_TEXT_VALUES, FREE_TEXT_SHARE * present):
             self.declined[name] = FREE_TEXT
             return None
         return of_counts(name, counts, self.rows)

@@ -73,6 +73,10 @@ class Shards:
             else:
                 self.declined[name] = DATES if known == {"time"} else NESTED
 
+    def is_empty(self, name: str) -> bool:
+        """Whether a column holds no value, as far as the files say so without being read."""
+        return self.held[name] is None or all(_says_empty(file, name) for file in self.files)
+
     def rows(self) -> int:
         """How many there are in all files."""
         return sum(_rows(file) for file in self.files)
@@ -165,6 +169,18 @@ def _rows(file: Path) -> int:
     return sum(piece.num_rows for piece in _text_pieces(file))
 
 
+def _says_empty(file: Path, name: str) -> bool:
+    """Whether the statistics of a Parquet file say that a column is null in every row."""
+    import pyarrow.parquet as pq
+
+    if file.suffix.lower() != ".parquet":
+        return False
+    known = pq.read_metadata(file)
+    places = [i for i in range(known.num_columns) if known.schema.column(i).path == name]
+    told = [known.row_group(group).column(i).statistics for group in range(known.num_row_groups) for i in places]
+    return bool(told) and all(one is not None and one.has_null_count and one.num_values == 0 for one in told)
+
+
 def _kind_of_piece(column: pa.ChunkedArray) -> Held | None:
     import pyarrow as pa
 
@@ -207,7 +223,6 @@ def _text_pieces(file: Path) -> Iterator[pa.Table]:
 
 def _add(sketch: ColumnSketch, piece: pa.ChunkedArray) -> None:
     """Raises ValueError: the piece holds text, and the sketch numbers."""
-    import pyarrow as pa
 
     if isinstance(sketch, CategorySketch):
         names, tally = _tally(piece)
@@ -217,7 +232,7 @@ def _add(sketch: ColumnSketch, piece: pa.ChunkedArray) -> None:
         }
         sketch.update(counts, rows=len(piece), present=len(piece) - piece.null_count, error=cut)
         return
-    if pa.types.is_null(piece.type):
+    if piece.null_count == len(piece):
         sketch.update(np.full(len(piece), np.nan))
         return
     found = numbers(piece)

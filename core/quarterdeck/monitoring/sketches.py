@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quarterdeck.datasets.shards import Shards, fits_whole
 from quarterdeck.errors import DataError
-from quarterdeck.monitoring.tables import ComparedColumn, ComparedTables, Shared
+from quarterdeck.monitoring.tables import ComparedColumn, ComparedTables, Shared, held_in
 from quarterdeck.statistics.sketch import Moments, NumericSketch
 from quarterdeck.statistics.sketched import SketchedPair, score_sketches
 
@@ -31,7 +31,7 @@ def compare_sketched(reference: Path, current: Path, *, watched: Sequence[str] =
         UsageError: a watched column is in neither table, or cannot be compared.
     """
     before, after = Shards(reference, 0), Shards(current, 1)
-    shared = Shared.of(before.held, after.held, watched)
+    shared = Shared.of(held_in(before, after), held_in(after, before), watched)
     declined = {} if watched else shared.declined(before.declined, after.declined)
     names, pairs = list(shared.kinds), []
     for table in (before, after):

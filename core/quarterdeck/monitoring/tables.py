@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from quarterdeck.datasets.columns import Held, TableColumns
 from quarterdeck.errors import DataError, UsageError
@@ -144,11 +144,20 @@ class Shared:
         """Columns that are not compared, and why: what the tables say themselves, and what one of them lacks."""
         told = dict.fromkeys(self.lone, MISSING)
         for table in tables:
-            told |= {name: why for name, why in table.items() if name not in self.retyped}
+            told |= {name: why for name, why in table.items() if name not in self.retyped and name not in self.kinds}
         return told
 
 
-def _held(one: TableColumns, other: TableColumns) -> dict[str, Held | None]:
+class Table(Protocol):
+    """What is known of a table before its columns are read."""
+
+    @property
+    def held(self) -> Mapping[str, Held | None]: ...
+
+    def is_empty(self, name: str) -> bool: ...
+
+
+def held_in(one: Table, other: Table) -> dict[str, Held | None]:
     """What each column of `one` holds; None for an empty one, which is looked at only where the other's differs."""
     return {
         name: None if other.held.get(name, kind) != kind and one.is_empty(name) else kind
@@ -160,7 +169,7 @@ class _Comparison:
     def __init__(self, reference: TableColumns, current: TableColumns, watched: Sequence[str]) -> None:
         self.reference, self.current = reference, current
         self.figures: dict[str, PresetFigure | None] = {}
-        shared = Shared.of(_held(reference, current), _held(current, reference), watched)
+        shared = Shared.of(held_in(reference, current), held_in(current, reference), watched)
         self.kinds, self.retyped = shared.kinds, shared.retyped
         self.declined = {} if watched else shared.declined(reference.declined, current.declined)
 

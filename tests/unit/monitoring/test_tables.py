@@ -145,6 +145,20 @@ def test_a_column_without_a_value_is_of_the_other_table_s_type(tmp_path: Path) -
         assert compare_sketched(*pair).drifted == found.drifted
 
 
+def test_a_typed_column_of_parquet_without_a_value_is_of_the_other_table_s_type(tmp_path: Path) -> None:
+    table = pa.Table.from_pandas(frame(400, 1), preserve_index=False)
+    full, empty = tmp_path / "full.parquet", tmp_path / "empty.parquet"
+    pq.write_table(table, full, row_group_size=150)
+    for name, type_ in (("age", pa.string()), ("channel", pa.float64()), ("amount", pa.timestamp("us"))):
+        table = table.set_column(table.column_names.index(name), name, pa.nulls(400, type_))
+    pq.write_table(table, empty, row_group_size=150)
+    for compare in (compare_tables, compare_sketched):
+        for pair in ((empty, full), (full, empty)):
+            found = compare(*pair)
+            assert (found.retyped, found.declined) == ({}, {})
+            assert set(found.drifted) == {"age", "channel", "amount"}
+
+
 def test_the_verb_tells_by_its_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
