@@ -52,21 +52,17 @@ def costs_nothing(row: AlertRow) -> bool:
 
 
 def cost(row: AlertRow) -> str | None:
-    """`53% worse (roc_auc)`, `no worse (roc_auc)`, `EUR 1,240 a day`, with `~` before what is only estimated.
-
-    Without the metric where the alert is about that one; None where nothing is known.
-    """
+    """`53% worse`, `no worse`, `EUR 1,240 a day`, `~` before what is only estimated; None if nothing is known."""
     if row.cost is None:
         return None
     sign = "~" * (row.cost.how == "estimated")
     if row.cost.a_day is not None:
         return f"{sign}{row.cost.currency} {row.cost.a_day:,.0f} a day"
-    words = "no worse" if costs_nothing(row) else against_holdout(row.cost.loss)
-    return f"{sign}{words}" + f" ({row.cost.metric})" * (row.columns != (row.cost.metric,))
+    return sign + ("no worse" if costs_nothing(row) else against_holdout(row.cost.loss))
 
 
 def cost_in_full(row: AlertRow) -> str | None:
-    """The same in a sentence's part: `roc_auc 53% worse, by labels`."""
+    """The same with the metric, and how it is known: `roc_auc 53% worse, by labels`."""
     if row.cost is None:
         return None
     how = HOW[row.cost.how]

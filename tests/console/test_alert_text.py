@@ -74,10 +74,9 @@ def test_a_slice_carries_a_part_of_the_loss_where_there_is_one(row: AlertRow, ca
 @pytest.mark.parametrize(
     ("cost", "short", "full"),
     [
-        (Cost("realised", "roc_auc", 0.53), "53% worse (roc_auc)", "roc_auc 53% worse, by labels"),
-        (Cost("realised", "amount", 0.53), "53% worse", "amount 53% worse, by labels"),
-        (Cost("estimated", "f1", 0.02), "~2% worse (f1)", "f1 2% worse, estimated, as labels have not come"),
-        (Cost("realised", "f1", -0.2), "no worse (f1)", "f1 20% better, by labels"),
+        (Cost("realised", "roc_auc", 0.53), "53% worse", "roc_auc 53% worse, by labels"),
+        (Cost("estimated", "f1", 0.02), "~2% worse", "f1 2% worse, estimated, as labels have not come"),
+        (Cost("realised", "f1", -0.2), "no worse", "f1 20% better, by labels"),
         (Cost("estimated", "f1", 0.2, 1240.4, "EUR"), "~EUR 1,240 a day", "costs EUR 1,240 a day more, estimated"),
     ],
 )
