@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+from threadpoolctl import threadpool_limits
 
 from bench.rows import Budget, Row
 from quarterdeck.deployments.weighing import KEEP, RETRAIN, ROLL_BACK, Comparison, compare, weigh

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+from threadpoolctl import threadpool_limits
 
 from bench.rows import Budget, Row
 from quarterdeck.statistics.estimation import ESTIMATED, Calibration, estimate

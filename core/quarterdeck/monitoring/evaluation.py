@@ -19,6 +19,7 @@ from quarterdeck.monitoring.monitor import Monitor, Span, find_monitor
 from quarterdeck.monitoring.result import Aspect, Result
 from quarterdeck.monitoring.serving import Serving, what_serves
 from quarterdeck.monitoring.skew import is_compared, newest_rows, note_compared
+from quarterdeck.statistics.threads import one_thread
 from quarterdeck.traffic.prediction import NO_VERSION
 from quarterdeck.traffic.window import WindowRows, first_events, label_coverage
 from quarterdeck.workspace import Workspace
@@ -73,8 +74,9 @@ def evaluate(workspace: Workspace, name: str, *, fence: Fence = no_fence) -> Eva
         return Evaluation(monitor.name, nothing_deployed=True)
     pass_ = _Pass(workspace, monitor, serving, fence)
     pass_.check()
-    for judge in (pass_.inputs, pass_.quality, pass_.silence, pass_.skew):
-        pass_.attempt(judge)
+    with one_thread():
+        for judge in (pass_.inputs, pass_.quality, pass_.silence, pass_.skew):
+            pass_.attempt(judge)
     return pass_.done
 
 

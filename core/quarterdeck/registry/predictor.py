@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from quarterdeck.registry.onnx import OnnxPredictor
 from quarterdeck.registry.signature import Signature
 from quarterdeck.registry.storage import load_estimator
 from quarterdeck.registry.version import HOSTED, Format, ModelVersion, Task
+from quarterdeck.statistics.threads import stay_at_one_thread
 from quarterdeck.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _BY_FORMAT: dict[Format, Callable[[bytes, Signature, Task], Predictor]] = {
     Format.XGBOOST: XgboostPredictor,
     Format.LIGHTGBM: LightgbmPredictor,
 }
-_limits = threading.local()
 log = logging.getLogger("quarterdeck.registry")
 
 __all__ = ["Predictions", "Predictor", "as_inputs", "inputs_frame", "load_predictor"]
@@ -123,7 +122,7 @@ class EstimatorPredictor(Predictor):
         return self.predict(inputs_frame(self.signature, columns))
 
     def _predict(self, inputs: Any) -> Predictions:
-        one_thread()
+        stay_at_one_thread()
         if self._classes is None:
             return Predictions(self.estimator.predict(inputs).reshape(-1), None)
         probabilities = self.estimator.predict_proba(inputs)
@@ -137,17 +136,6 @@ def _table(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> NDArra
     import numpy as np
 
     return np.array([columns[name] for name in names], dtype=np.float64).T.copy()
-
-
-def one_thread() -> None:
-    """Hold the calling thread to one thread of computation. OpenMP keeps its limit for each thread of its own.
-
-    Entering the limit costs more than a small prediction, so it is entered once and never left.
-    """
-    if not hasattr(_limits, "entered"):
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
-
-        _limits.entered = threadpool_limits(1)
 
 
 def _last_step(estimator: Any) -> Any:

@@ -7,7 +7,6 @@ blind to a change of what inputs mean, and to regions that it never saw.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from quarterdeck.statistics.distance import Floats
 from quarterdeck.statistics.estimation import CELLS, Estimate
+from quarterdeck.statistics.threads import one_thread
 
 ESTIMATED = ("mae", "rmse")
 FOLDS = 5
@@ -54,7 +54,7 @@ class LossModel:
             return
         expected = np.empty(losses.size)
         folds = np.random.default_rng(seed).permutation(losses.size) % FOLDS
-        with _one_thread():
+        with one_thread():
             for fold in range(FOLDS):
                 learner = _learner([code is not None for code in self._codes], seed)
                 learner.fit(table[folds != fold], losses[folds != fold] / self._unit)
@@ -106,7 +106,7 @@ class LossModel:
 
     def _expected(self, columns: list[NDArray[Any]], predictions: Floats) -> Floats:
         table = self._table(columns, np.asarray(predictions, dtype=np.float64))
-        with _one_thread():
+        with one_thread():
             return np.stack([self._of(model, table) for model in self._models] or [np.ones(len(table))])
 
     def _table(self, columns: list[NDArray[Any]], predictions: Floats) -> Floats:
@@ -133,15 +133,6 @@ def _learner(categorical: list[bool], seed: int) -> Any:
         categorical_features=[*categorical, False],
         random_state=seed,
     )
-
-
-def _one_thread() -> AbstractContextManager[object]:
-    # The learner's threads wait for each other at every node of every tree, and turn in circles while they do: where
-    # others work too, 4,000 rows took two processors 25 seconds of their time, and one thread 1.
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
-
-    limits: AbstractContextManager[object] = threadpool_limits(1)
-    return limits
 
 
 def _codes(column: NDArray[Any]) -> dict[str, float]:
