@@ -141,9 +141,9 @@ def _lines(found: Incident) -> Iterator[str]:
         "Owner": found.owner,
         "Runbook": found.runbook,
         "Ticket": found.ticket,
-        "Began": timestamp(found.onset),
-        "Opened": timestamp(found.opened_at),
-        "Resolved": None if found.resolved_at is None else timestamp(found.resolved_at),
+        "Began": f"{_second(found.onset)} UTC (event time)",
+        "Opened": f"{_second(found.opened_at)} UTC",
+        "Resolved": None if found.resolved_at is None else f"{_second(found.resolved_at)} UTC",
     }
     for name, value in facts.items():
         if value:
@@ -156,7 +156,7 @@ def _lines(found: Incident) -> Iterator[str]:
     yield "| --- | --- | --- |"
     for moment in found.timeline:
         what = _plain(moment.what) if moment.own else f"*{_plain(moment.what)}*"
-        yield f"| {timestamp(moment.at)} | {_plain(moment.actor)} | {what} |"
+        yield f"| {_second(moment.at)} | {_plain(moment.actor)} | {what} |"
     if any(not moment.own for moment in found.timeline):
         yield ""
         yield "What is set in italics happened meanwhile."
@@ -171,9 +171,19 @@ def _suspected(found: Sequence[Suspect]) -> Iterator[str]:
     for number, one in enumerate(found, start=1):
         columns = f" Columns: {_plain(', '.join(one.columns))}." if one.columns else ""
         yield (
-            f"{number}. **{_plain(one.reference)}** ({one.score:.2f}, {timestamp(one.when)[:16]} event time): "
+            f"{number}. **{_plain(one.reference)}** ({one.score:.2f}, {_second(one.when)} UTC, event time): "
             f"{_plain(one.what)}; {_plain(one.why)}.{columns}"
         )
+
+
+def _second(at: datetime) -> str:
+    """As people read it, in UTC."""
+    return timestamp(at)[:19].replace("T", " ")
+
+
+def _read(stored: object) -> str:
+    """A time that an event holds as text."""
+    return f"{str(stored)[:19].replace('T', ' ')} UTC"
 
 
 def _plain(text: str) -> str:
@@ -198,7 +208,7 @@ def _moment(event: Event, *, own: bool) -> Moment:
         "alert.reopened": "came back",
         "alert.escalated": f"escalated to {data.get('severity')}",
         "alert.acknowledged": f"taken on, judged {data.get('judgement')}",
-        "alert.silenced": f"silenced until {data.get('until')}: {data.get('reason')}",
+        "alert.silenced": f"silenced until {_read(data.get('until'))}: {data.get('reason')}",
         "alert.unsilenced": "the silence ended",
         "alert.resolved": f"resolved: {data.get('why')}",
         "alert.report_requested": "a full report was asked for",
