@@ -438,7 +438,7 @@ def test_an_incident_tells_what_people_did_and_what_happened_meanwhile(watched: 
     page = as_markdown(found)
     assert page.startswith("# Alert 1: amount moved")
     assert "- **Ticket:** https://tickets.example/7" in page
-    assert f"- **Opened:** {found.opened_at:%Y-%m-%d %H:%M:%S} UTC" in page
+    assert f"| {found.timeline[0].at:%Y-%m-%d %H:%M:%S} |" in page
     assert "| ada | The shop \\*changed\\* its \\| currency. |" in page
     with pytest.raises(UsageError, match="1 to 4,000 characters"):
         note(watched, 1, " ")

@@ -141,9 +141,9 @@ def _lines(found: Incident) -> Iterator[str]:
         "Owner": found.owner,
         "Runbook": found.runbook,
         "Ticket": found.ticket,
-        "Began": f"{_second(found.onset)} UTC (event time)",
-        "Opened": f"{_second(found.opened_at)} UTC",
-        "Resolved": None if found.resolved_at is None else f"{_second(found.resolved_at)} UTC",
+        "Began": timestamp(found.onset),
+        "Opened": timestamp(found.opened_at),
+        "Resolved": None if found.resolved_at is None else timestamp(found.resolved_at),
     }
     for name, value in facts.items():
         if value:
@@ -171,7 +171,7 @@ def _suspected(found: Sequence[Suspect]) -> Iterator[str]:
     for number, one in enumerate(found, start=1):
         columns = f" Columns: {_plain(', '.join(one.columns))}." if one.columns else ""
         yield (
-            f"{number}. **{_plain(one.reference)}** ({one.score:.2f}, {_second(one.when)} UTC, event time): "
+            f"{number}. **{_plain(one.reference)}** ({one.score:.2f}, {timestamp(one.when)[:16]} event time): "
             f"{_plain(one.what)}; {_plain(one.why)}.{columns}"
         )
 
