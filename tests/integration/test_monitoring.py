@@ -444,16 +444,19 @@ def test_an_incident_tells_what_people_did_and_what_happened_meanwhile(watched: 
     link_ticket(watched, 1, "https://tickets.example/7", actor="ada")
     serve(watched, rows(2000, seed=2), importances=IMPORTANT)
     acknowledge(watched, 1, Judgement.REAL, actor="bob")
+    until = silence(watched, 1, timedelta(hours=2), reason="the shop mends it")
     drifting(watched, range(2, 6), shift=0)
     found = incident(watched, 1)
     own = [moment.what for moment in found.timeline if moment.own]
     assert own[0] == "opened"
     assert own[-1].startswith("resolved: ")
     assert "taken on, judged real" in own
+    assert f"silenced until {until:%Y-%m-%d %H:%M:%S} UTC: the shop mends it" in own
     assert any("deployment/d: deployed" in moment.what for moment in found.timeline if not moment.own)
     page = as_markdown(found)
     assert page.startswith("# Alert 1: amount moved")
     assert "- **Ticket:** https://tickets.example/7" in page
+    assert f"| {found.timeline[0].at:%Y-%m-%d %H:%M:%S} |" in page
     assert "| ada | The shop \\*changed\\* its \\| currency. |" in page
     with pytest.raises(UsageError, match="1 to 4,000 characters"):
         note(watched, 1, " ")

@@ -176,7 +176,7 @@ def _lines(found: Incident) -> Iterator[str]:
     yield "| --- | --- | --- |"
     for moment in found.timeline:
         what = _plain(moment.what) if moment.own else f"*{_plain(moment.what)}*"
-        yield f"| {timestamp(moment.at)} | {_plain(moment.actor)} | {what} |"
+        yield f"| {_second(moment.at)} | {_plain(moment.actor)} | {what} |"
     if any(not moment.own for moment in found.timeline):
         yield ""
         yield "What is set in italics happened meanwhile."
@@ -194,6 +194,16 @@ def _suspected(found: Sequence[Suspect]) -> Iterator[str]:
             f"{number}. **{_plain(one.reference)}** ({one.score:.2f}, {timestamp(one.when)[:16]} event time): "
             f"{_plain(one.what)}; {_plain(one.why)}.{columns}"
         )
+
+
+def _second(at: datetime) -> str:
+    """As people read it, in UTC."""
+    return timestamp(at)[:19].replace("T", " ")
+
+
+def _read(stored: object) -> str:
+    """A time that an event holds as text."""
+    return f"{str(stored)[:19].replace('T', ' ')} UTC"
 
 
 def _plain(text: str) -> str:
@@ -218,7 +228,7 @@ def _moment(event: Event, *, own: bool) -> Moment:
         "alert.reopened": "came back",
         "alert.escalated": f"escalated to {data.get('severity')}",
         "alert.acknowledged": f"taken on, judged {data.get('judgement')}",
-        "alert.silenced": f"silenced until {data.get('until')}: {data.get('reason')}",
+        "alert.silenced": f"silenced until {_read(data.get('until'))}: {data.get('reason')}",
         "alert.unsilenced": "the silence ended",
         "alert.resolved": f"resolved: {data.get('why')}",
         "alert.report_requested": "a full report was asked for",
