@@ -57,12 +57,12 @@ from pathlib import Path
 from quarterdeck.bootstrap import open_workspace
 from quarterdeck.monitoring.evaluation import evaluate
 with closing(open_workspace(Path(sys.argv[1]))) as workspace:
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     found = evaluate(workspace, "m").results
-    done = time.perf_counter()
+    done, used = time.perf_counter(), time.process_time() - used
 inputs = next(result for result in found if result.aspect == "inputs")
-print(json.dumps({"seconds": done - started, "rows": inputs.n_current, "aspects": [r.aspect for r in found],
-                  "labelled": max(r.n_labelled for r in found), "mb": peak_mb(),
+print(json.dumps({"seconds": done - started, "cpu": used, "rows": inputs.n_current,
+                  "aspects": [r.aspect for r in found], "labelled": max(r.n_labelled for r in found), "mb": peak_mb(),
                   "error": max(row.get("error", 0.0) for row in inputs.scores)}))
 """
 
@@ -78,7 +78,8 @@ def measure() -> list[Row]:
             workspace.close()
         found = judged(root)
     case = f"{found['rows']:,} recorded predictions of 30 columns in one window, {found['labelled']:,} of them labelled"
-    note = f"{len(found['aspects'])} judgements; effects are off by {found['error']:.2g} at most"
+    said = f"{len(found['aspects'])} judgements; effects are off by {found['error']:.2g} at most"
+    note = f"{found['cpu']:.0f} s of CPU; {said}"
     return [
         Row("windows", case, found["seconds"], "s", note=note),
         Row("windows", f"{case}: largest share of memory", found["mb"], "MB", Budget("at most", GIGABYTE_MB)),

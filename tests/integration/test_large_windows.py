@@ -211,6 +211,7 @@ def test_quality_is_of_a_sample_of_the_labelled_rows_and_says_so(
     found = results[Aspect.QUALITY]
     assert (found.n_current, found.n_labelled, found.scores[0]["coverage"]) == (4000, 2000, 0.5)
     assert (found.scores[0]["sampled"], found.verdict) == (800, whole.verdict)
+    assert sum(one["rows"] for one in found.scores[0]["reliability"]["bins"]) == 800
     assert found.scores[0]["low"] < whole.scores[0]["value"] < found.scores[0]["high"]
     assert results[Aspect.INPUTS].scores[0]["sampled"] == 800
     assert results[Aspect.TRAFFIC].n_current == 4000

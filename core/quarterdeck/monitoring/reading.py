@@ -13,7 +13,7 @@ from quarterdeck.traffic.window import WindowRows, merge_windows, most_rows, rea
 from quarterdeck.workspace import Workspace
 
 WHOLE_VALUES = 5_000_000
-"""So many recorded values are held, and judged one by one; to judge a third more takes over 1 GB."""
+"""So many recorded values are held, and judged one by one; to judge a fifth more takes 1 GB."""
 OF_A_ROW = 10
 """Values that a row's id, times and answer take the room of."""
 SAMPLE_VALUES, SAMPLE_ROWS = 2_000_000, 50_000
