@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,11 +27,10 @@ grace = "1s"
 
 
 @pytest.fixture
-def deck(tmp_path: Path) -> Iterator[Workspace]:
-    folder = tmp_path / "deck"
-    folder.mkdir()
+def deck(tmp_path: Path, empty_workspace: Path) -> Iterator[Workspace]:
+    folder = shutil.copytree(empty_workspace, tmp_path / "deck")
     (folder / "quarterdeck.toml").write_text(SETTINGS, encoding="utf-8")
-    deck = bootstrap.create_workspace(folder, ports=fake_ports(), actor="tester")
+    deck = bootstrap.open_workspace(folder, ports=fake_ports(), actor="tester")
     yield deck
     deck.close()
 

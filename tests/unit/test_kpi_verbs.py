@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,12 @@ import pytest
 from quarterdeck import bootstrap
 from quarterdeck.traffic.series import add_points
 from quarterdeck.workspace import Workspace
-from quarterdeck_console.cli import verbs
 from tests.business import sell
 from tests.fakes import fake_ports
 from tests.integration.test_suspects import at, judged, moved, opened, put, score, version
+from tests.unit.conftest import Run
 from tests.watched import HOUR, START
 
-Run = Callable[..., tuple[int, str, str]]
 SETTINGS = """\
 [workspace]
 name = "d"
@@ -37,29 +36,14 @@ query = "select at, amount from nowhere"
 
 
 @pytest.fixture
-def deck(tmp_path: Path) -> Iterator[Workspace]:
-    folder = tmp_path / "deck"
-    folder.mkdir()
+def deck(tmp_path: Path, empty_workspace: Path) -> Iterator[Workspace]:
+    folder = shutil.copytree(empty_workspace, tmp_path / "deck")
     (folder / "quarterdeck.toml").write_text(SETTINGS, encoding="utf-8")
-    deck = bootstrap.create_workspace(folder, ports=fake_ports(), actor="tester")
+    deck = bootstrap.open_workspace(folder, ports=fake_ports(), actor="tester")
     at(deck, -1)
     put(deck, version(deck))
     yield deck
     deck.close()
-
-
-@pytest.fixture
-def run(deck: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`quarterdeck ARGUMENTS`: exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["quarterdeck", "--workspace", str(deck.root), *arguments])
-        code = verbs.run()
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 def shown(run: Run, name: str) -> list[tuple[str, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -48,12 +49,12 @@ Call = Callable[..., Said]
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    folder = tmp_path / "payments"
-    (folder / "pipelines").mkdir(parents=True)
+def workspace(tmp_path: Path, empty_workspace: Path) -> Iterator[Workspace]:
+    folder = shutil.copytree(empty_workspace, tmp_path / "payments")
+    (folder / "pipelines").mkdir()
     (folder / "quarterdeck.toml").write_text(SETTINGS, encoding="utf-8")
     (folder / "pipelines" / "train.py").write_text(PIPELINE, encoding="utf-8")
-    workspace = bootstrap.create_workspace(folder, actor="tester")
+    workspace = bootstrap.open_workspace(folder, actor="tester")
     yield workspace
     workspace.close()
 
