@@ -124,7 +124,7 @@ def test_how_the_verbs_end(tmp_path: Path) -> None:
         runner.wait_until_ready()
         wait_for(lambda: jobs(workspace) and not jobs(workspace)[-1].state.under_way, seconds=100, what="the job")
         few = quarterdeck(workspace, "backtest", "fraud", "--json")
-    assert few.returncode == 1
+    assert few.returncode == 1, few.stderr
     found = json.loads(few.stdout)
     assert found["verdict"] == "not enough evidence"
     assert found["outcome"]["missing"] == ["180 labelled predictions of version 1 to compare on; there are 60"]
