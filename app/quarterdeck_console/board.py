@@ -41,9 +41,9 @@ class Scheduled:
     def state(self) -> str:
         if self.row.paused or self.row.paused_by:
             return "paused"
-        if self.row.held_by:
-            return "held"
-        return "overdue" if self.overdue else "waiting"
+        if self.overdue:
+            return "overdue"
+        return "held" if self.row.held_by else "waiting"
 
 
 @dataclass(frozen=True, slots=True)
