@@ -88,8 +88,15 @@ def test_a_pause_says_whose_it_is_and_a_paused_schedule_has_no_next_tick(
     assert rows(seeded)["schedule/weekly"].state == "paused"
 
 
+def test_a_schedule_that_would_learn_from_what_an_alert_is_about_is_held(
+    seeded: Workspace, board: dict[str, int]
+) -> None:
+    assert rows(seeded)["schedule/hourly"].state == "held"
+    assert note(seeded, "schedule/hourly").endswith("is open: its ticks retrain nothing")
+    assert rows(seeded)["schedule/monitor:fraud"].state == "waiting"
+
+
 def test_a_tick_that_nobody_fires_is_overdue(seeded: Workspace, board: dict[str, int]) -> None:
-    assert rows(seeded)["schedule/hourly"].state == "waiting"
     clock_of(seeded).advance(hours=1, minutes=2)
     assert rows(seeded)["schedule/hourly"].state == "overdue"
 
