@@ -187,7 +187,7 @@ class Judge:
         version, window = self.version(inputs.version), Span(inputs.window_start, inputs.window_end)
         if version is None:
             return None
-        rows = self.read(window)
+        rows = read_span(self.workspace, self.monitor, window, self._like)
         matched, scores = judge_skew(self.workspace, self.monitor, version, rows, stored)
         if not scores or matched < self.monitor.settings.label_coverage * len(rows.ids):
             return None
