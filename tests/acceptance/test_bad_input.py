@@ -9,6 +9,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import pytest
 
 from quarterdeck.bootstrap import open_workspace
 from quarterdeck.registry.version import GateVerdict
+from quarterdeck_console.cli import main
 from tests.deck import ENVIRONMENT, QUARTERDECK, Deck, new_deck
 from tests.gateways import add_classifier, add_regressor
 from tests.waiting import wait_for
@@ -103,7 +105,7 @@ def refused(
     folder: Path | None = None,
     prefix: Sequence[str] = (),
 ) -> None:
-    """Run it: that exit code, a message of one line with every one of the words, nothing on stdout, nothing changed."""
+    """Run it as a process: it is refused as `as_refused` says, and nothing changed."""
     before = contents(root)
     done = subprocess.run(
         [*prefix, QUARTERDECK, *arguments],
@@ -115,14 +117,19 @@ def refused(
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    as_refused(done.stdout, done.stderr, words)
+    assert contents(root) == before
+
+
+def as_refused(out: str, err: str, words: Sequence[str]) -> None:
+    """A message of one line with every one of the words, and nothing on stdout."""
+    assert "Traceback" not in err
+    assert out == ""
     # What a verb is doing is told on stderr too, in lines that end so.
-    message = [line for line in done.stderr.splitlines() if not line.endswith(" ...")]
-    assert len(message) == 1, done.stderr
+    message = [line for line in err.splitlines() if not line.endswith(" ...")]
+    assert len(message) == 1, err
     for word in words:
         assert word in message[0]
-    assert contents(root) == before
 
 
 @dataclass(frozen=True)
@@ -176,7 +183,6 @@ CASES = [
     Case("status --quickly", ("--quickly", "quarterdeck status --help")),
     Case("deploy fraud --version two", ("'--version'", "integer", "quarterdeck deploy --help")),
     Case("data add", ("name", "quarterdeck data add --help")),
-    Case("", ("needs a terminal", "quarterdeck status --json")),
     Case("deploy fraud --version 2", ("fraud", "2", "gate"), 3),
     Case("deploy vault --version 1", ("'vault' is protected", "--confirm vault"), 3),
     Case("rollback vault", ("'vault' is protected", "--confirm vault"), 3),
@@ -184,10 +190,30 @@ CASES = [
     Case("rollback fraud --to 1 --expected 7", ("fraud", "7", "revision 1"), 4),
     Case("deploy fraud --version 1 --expected 7", ("fraud", "7", "revision 1"), 4),
 ]
+BY_PROCESS = [
+    Case("", ("needs a terminal", "quarterdeck status --json")),
+    *(case for case in CASES if case.command in ("launch", "adopt model.joblib --sample rows.csv", "undo nothing")),
+    CASES[-1],
+]
+"""One of each way to end."""
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.command or "no verb")
-def test_a_mistake_is_named_and_changes_nothing(deck: Deck, files: Path, case: Case) -> None:
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.command)
+def test_a_mistake_is_named_and_changes_nothing(
+    deck: Deck, files: Path, case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(deck.root)
+    monkeypatch.chdir(files)
+    monkeypatch.setattr(sys, "argv", ["quarterdeck", "-w", str(deck.root), *case.command.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == case.code
+    as_refused(*capsys.readouterr(), case.words)
+    assert contents(deck.root) == before
+
+
+@pytest.mark.parametrize("case", BY_PROCESS, ids=lambda case: case.command or "no verb")
+def test_a_process_that_is_refused_says_so_and_ends_with_its_code(deck: Deck, files: Path, case: Case) -> None:
     refused(deck.root, ["-w", str(deck.root), *case.command.split()], case.code, case.words, folder=files)
 
 
