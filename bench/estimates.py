@@ -81,7 +81,7 @@ def classified(plan: Plan) -> float:
         if plan.opposite:
             shown = 1 - shown
         labels = (window[:, 1] > 0.5).astype(np.int64)
-        found = estimate(plan.name, Calibration(truth, scores), window, labels, draws=200, seed=number)
+        found = estimate(plan.name, Calibration(truth, scores), window, labels, seed=number)
         realised = metric(plan.name, shown, labels if METRICS[plan.name].needs == "label" else window[:, 1])
         inside += found.low <= realised <= found.high
     return 100 * inside / WINDOWS
@@ -96,7 +96,7 @@ def regressed(plan: Plan) -> float:
             columns, truth, answers = _regression(random, HOLDOUT_ROWS, 1.0)
             model = LossModel(plan.name, columns, truth, answers)
         window, shown, given = _regression(random, WINDOW_ROWS, 1.0 + plan.shift)
-        found = model.estimate(window, given, draws=200, seed=number)
+        found = model.estimate(window, given, seed=number)
         inside += found.low <= metric(plan.name, shown, given) <= found.high
     return 100 * inside / WINDOWS
 

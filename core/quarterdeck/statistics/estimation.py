@@ -112,7 +112,7 @@ def estimate(
     drawn for every row, four times from each of the calibrations that are learnt anew on resampled rows. What is learnt
     fits its own rows too well, and once more on each resample, so what the draws differ by is taken off the value (the
     basic bootstrap; Davison and Hinkley 1997, 5.2). The band is the central `confidence` of that, and of the chance of
-    the window's own truths. All three are NaN where the metric is undefined.
+    the window's own truths, widened by what so few draws would miss. All three are NaN where the metric is undefined.
 
     Raises:
         ValueError: no such metric, one that needs two classes, or rows that do not fit.
@@ -134,7 +134,8 @@ def estimate(
     fitted = float(figure(calibration.calibrated(given).reshape(1, -1))[0])
     rng = np.random.default_rng(seed)
     expected, drawn = [], []
-    learnt = calibration.drawn(given, -(-draws // TRUTHS), rng)
+    calibrations = -(-draws // TRUTHS)
+    learnt = calibration.drawn(given, calibrations, rng)
     for some in _batched(learnt, max(1, CELLS // (2 * TRUTHS * rows * classes))):
         expected.append(np.repeat(figure(np.stack([shares.ravel() for shares in some])), TRUTHS))
         drawn.append(figure(np.stack([_truths(shares, rng) for shares in some for _ in range(TRUTHS)])))
@@ -143,11 +144,18 @@ def estimate(
     if not known.any() or np.isnan(fitted):
         return Estimate(np.nan, np.nan, np.nan)
     value = 2 * fitted - float(means.mean())
-    low, high = np.quantile(
-        2 * fitted - means[known] + (figures - means)[known], [(1 - confidence) / 2, (1 + confidence) / 2]
-    )
+    tail = _tail(confidence, calibrations)
+    low, high = np.quantile(2 * fitted - means[known] + (figures - means)[known], [tail, 1 - tail])
     least, most = (0.0, math.inf) if name == "log_loss" else (0.0, 1.0)
     return Estimate(*(float(min(max(x, least), most)) for x in (min(low, value), value, max(high, value))))
+
+
+def _tail(confidence: float, draws: int) -> float:
+    """The level of the quantile of so many draws behind which one more lies with a chance of (1 - confidence) / 2.
+
+    Of n draws the k-th smallest has k / (n + 1) of them below it, and stands at the level (k - 1) / (n - 1).
+    """
+    return max(((1 - confidence) / 2 * (draws + 1) - 1) / max(draws - 1, 1), 0.0)
 
 
 class _Scores:

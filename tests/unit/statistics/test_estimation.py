@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quarterdeck.statistics.estimation import Calibration, Estimate, estimate
+from quarterdeck.statistics.estimation import Calibration, Estimate, _tail, estimate
 from quarterdeck.statistics.loss import LossModel
 from quarterdeck.statistics.quality import METRICS, bootstrap_interval, metric
 
@@ -154,3 +154,11 @@ def test_losses_of_few_rows_and_of_unknown_levels_are_defined() -> None:
     exact = LossModel("mae", columns, answers, answers).estimate(columns, answers)
     assert exact.value == pytest.approx(0, abs=1e-9)
     assert np.isnan(LossModel("mae", columns, truth, answers).estimate([c[:0] for c in columns], answers[:0]).value)
+
+
+def test_a_new_draw_lies_beyond_the_tails_as_often_as_stated_however_few_draws_there_are() -> None:
+    rng = np.random.default_rng(9)
+    for draws in (50, 100, 1_000):
+        tail = _tail(0.95, draws)
+        drawn = np.quantile(rng.random((5_000, draws)), [tail, 1 - tail], axis=1)
+        assert float((1 - (drawn[1] - drawn[0])).mean()) == pytest.approx(0.05, abs=0.002)
