@@ -42,7 +42,7 @@ def compared(name: str, seed: int, **shift: Any) -> tuple[Estimate, float, float
     given, known = drawn(rng, 2_000, -1.0)
     window, truth = drawn(rng, 600, **{"centre": 0.2, **shift})
     labels = (window[:, 1] > 0.5).astype(np.int64)
-    found = estimate(name, Calibration(known, given), window, labels, draws=200, seed=seed)
+    found = estimate(name, Calibration(known, given), window, labels, seed=seed)
     low, realised, high = bootstrap_interval(
         name, truth, labels if METRICS[name].needs == "label" else window[:, 1], resamples=100
     )
