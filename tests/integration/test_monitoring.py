@@ -400,6 +400,30 @@ def test_what_comes_back_within_a_day_is_the_same_alert_and_nobody_has_it_any_mo
     assert [alert.id for alert in queries.alerts(watched)] == [2], "a day later it is another one"
 
 
+def test_what_comes_back_days_later_by_event_time_is_another_alert_however_fast_days_are_judged(
+    watched: Workspace,
+) -> None:
+    clock = watched.ports.clock
+    assert isinstance(clock, FakeClock)
+    clock.advance(days=10)
+    drifting(watched, range(2), shift=8)
+    drifting(watched, range(2, 6), shift=0)
+    assert queries.alert(watched, 1).state == "resolved"
+    drifting(watched, range(40, 42), shift=8)
+    assert [(alert.id, alert.onset) for alert in queries.alerts(watched)] == [(2, START + 40 * HOUR)]
+
+
+def test_an_alert_about_one_slice_that_grows_to_all_rows_is_about_all_of_them(watched: Workspace) -> None:
+    for window in range(2):
+        send(watched, rows(600, seed=700 + window, shift=10, only="app"), window)
+    close(watched, 1)
+    evaluate(watched, "m")
+    assert queries.alert(watched, 1).slice == "channel=app"
+    drifting(watched, range(2, 3), shift=60)
+    alert = queries.alert(watched, 1)
+    assert (alert.slice, alert.summary.partition(":")[0]) == (None, "amount moved")
+
+
 def test_a_silence_tells_nobody_but_the_alert_is_followed_and_ends_by_itself(watched: Workspace) -> None:
     drifting(watched, range(2), shift=8)
     until = silence(watched, 1, timedelta(hours=8), reason="known", actor="ada")

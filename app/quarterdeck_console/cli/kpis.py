@@ -13,6 +13,7 @@ from quarterdeck_console.cli.session import opened
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from quarterdeck.monitoring.kpis import KpiRow
     from quarterdeck.traffic.series import Taken
 
 SHOWN_CORRECTIONS = 5
@@ -63,10 +64,15 @@ def listed(
     as_data: JsonFlag = False,
 ) -> None:
     """The business KPIs: what is known of each, and what fetches it."""
+    from dataclasses import asdict
+
     from quarterdeck.monitoring.kpis import figure, kpis
+    from quarterdeck.runner.looks import unfetched_in
 
     with opened() as workspace:
         rows = kpis(workspace, deployment)
+        with workspace.state.read() as tx:
+            failing = unfetched_in(tx, map(_place, rows))
     text = table(
         ("deployment", "kpi", "newest", "of", "points", "since", "better", "fetched"),
         [
@@ -78,13 +84,19 @@ def listed(
                 f"{row.points:,}",
                 row.first,
                 row.better,
-                None if row.every is None else f"every {row.every}",
+                "fails" if _place(row) in failing else None if row.every is None else f"every {row.every}",
             )
             for row in rows
         ],
         empty="No KPIs. `quarterdeck kpi add` adds a point; [deployments.NAME.kpis.KPI] fetches one by a query.",
     )
-    emit(rows, text, as_data=as_data)
+    text += "".join(f"\n{name} fails: {why}" for name, why in failing.items())
+    emit([{**asdict(row), "failure": failing.get(_place(row))} for row in rows], text, as_data=as_data)
+
+
+def _place(row: KpiRow) -> str:
+    """As jobs and schedules name it."""
+    return f"{row.deployment}/{row.name}"
 
 
 def show(
@@ -115,7 +127,7 @@ def fetch(
     as_data: JsonFlag = False,
 ) -> None:
     """Ask the queries of a deployment's KPIs, here and now; ends with 1 if one was not answered with points."""
-    from quarterdeck.errors import NotFoundError, QuarterdeckError
+    from quarterdeck.errors import DataError, NotFoundError, QuarterdeckError
     from quarterdeck.monitoring.fetching import fetch as ask
 
     done, failed = [], 0
@@ -131,7 +143,7 @@ def fetch(
             try:
                 done.append(ask(workspace, deployment, one))
             except QuarterdeckError as error:
-                if name is not None:
+                if name is not None and not isinstance(error, DataError):
                     raise
                 failed += 1
                 say(str(error))

@@ -63,25 +63,28 @@ def alerts(
 
 def ack(
     alert_id: AlertPlace,
-    real: Annotated[
-        bool | None,
-        typer.Option(
-            "--real/--noise", help="Was it real, or noise? A terminal is asked when not given.", show_default=False
-        ),
-    ] = None,
+    real: Annotated[bool, typer.Option("--real", help="It was real.", show_default=False)] = False,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="It was noise. A terminal is asked where neither is given.")
+    ] = False,
     as_data: JsonFlag = False,
 ) -> None:
     """Take an alert on, and say whether it was real."""
+    from quarterdeck.errors import UsageError
     from quarterdeck.monitoring.acknowledgement import acknowledge
     from quarterdeck.monitoring.alert import Judgement
     from quarterdeck.monitoring.queries import alert
 
+    if real and noise:
+        raise UsageError("It was real or noise, not both: say --real or --noise. Nothing was changed.")
     with opened() as workspace:
         known = alert(workspace, alert_id)  # Before anybody is asked about it.
-        judgement = _asked(alert_id, known.summary) if real is None else Judgement.REAL if real else Judgement.NOISE
-        acknowledge(workspace, alert_id, judgement)
+        said = Judgement.REAL if real else Judgement.NOISE if noise else _asked(alert_id, known.summary)
+        acknowledge(workspace, alert_id, said)
         row = alert(workspace, alert_id)
-    emit(row, f"alert/{alert_id} is yours, judged {row.judgement}.", as_data=as_data)
+    before = known.judgement
+    changed = f", in place of {before} as {known.acknowledged_by} had it" if before not in (None, said) else ""
+    emit(row, f"alert/{alert_id} is yours, judged {said}{changed}.", as_data=as_data)
 
 
 def _asked(alert_id: int, summary: str) -> Judgement:
@@ -190,6 +193,8 @@ def _waits(done: Evaluation, monitor: Monitor) -> str:
 
     if done.nothing_deployed:
         return f"Nothing was ever deployed as '{monitor.settings.deployment}', so there is nothing to judge yet."
+    if done.troubles:
+        return "No window was judged."
     if done.open_window is None:
         return (
             f"No window is complete that was not judged yet: one is {monitor.length}, and too little has come for it."

@@ -31,7 +31,7 @@ CATCH_UP_AT = timedelta(hours=12)
 # One by one, this many a second, while a person decides: a world at high speed would be over before.
 PATIENT_RATE = 5.0
 # The deck gets this long to catch up with what it was sent before the demo calls it a failure.
-CATCH_UP_SECONDS = 60.0
+CATCH_UP_SECONDS = 240.0
 LOOK_SECONDS = 0.02
 # What a person can press next; at most 78 characters, so that it fits the narrowest terminal.
 PRESS_TRAINING = "Version 1 is being trained. 8 shows its job, 2 the pipeline, ? all keys."
@@ -77,7 +77,7 @@ class Player:
         """
         self.press(PRESS_TRAINING)
         self._export()
-        self._wait(self._quiet, "the first training")
+        self._wait(self._quiet, "the first training, and for its version to be verified")
         self._wait(lambda: gateway_state(self.workspace).alive > 0, "the gateway")
         gateway = gateway_state(self.workspace)
         self.customers = Customers(f"http://{gateway.host}:{gateway.port}", self.history.timetable.deployment)

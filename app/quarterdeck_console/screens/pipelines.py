@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def next_tick(row: Any) -> Text:
     """When a pipeline starts next, or who has paused it."""
-    return text(f"paused by {row.paused_by}", WARN) if row.paused_by else text(moment(row.next_tick))
+    if row.paused_by or row.held_by:
+        return text(f"paused by {row.paused_by}" if row.paused_by else f"held by {row.held_by}", WARN)
+    return text(moment(row.next_tick))
 
 
 def describe_run(workspace: Workspace, run_id: int) -> Text:

@@ -116,8 +116,9 @@ class Header(Line):
             parts.append((2, Text(f"◐ {s.operations} rolling out", BUSY)))
         if s.jobs:
             parts.append((4, Text(f"◐ {s.jobs} running", BUSY)))
-        parts.append((3, _alive("runner", None if s.runner is None else int(s.runner))))
-        parts.append((2, _alive("gateway", s.workers)))
+        # What is down stays on any screen.
+        parts.append((1 if s.runner is False else 3, _alive("runner", None if s.runner is None else int(s.runner))))
+        parts.append((1 if s.workers == 0 else 2, _alive("gateway", s.workers)))
         if s.monitors:
             parts.append((2, Text(f"✖ {_named('monitor', s.monitors)} fail{'s' * (len(s.monitors) == 1)}", BAD)))
         if s.webhooks:

@@ -114,7 +114,7 @@ def kpi_table(
         find_deployment(tx, name)
     frame = _read(workspace, source)
     _require(frame, [time, value], source)
-    rows = zip(_plain(frame[time]), _plain(frame[value]), strict=True)
+    rows = zip(_plain(frame[time]), map(_number, _plain(frame[value])), strict=True)
     return add_points(workspace, name, kpi, checked_points(rows, str(source), workspace.now()), verb="kpi import")
 
 
@@ -132,6 +132,14 @@ def kpi_point(workspace: Workspace, name: str, kpi: str, value: float, at: datet
     now = workspace.now()
     points = checked_points([(at or now, value)], "what was given", now)
     return add_points(workspace, name, kpi, points, verb="kpi add")
+
+
+def _number(value: Any) -> Any:
+    """The number that a text is: one that is none makes a whole column of a table text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _read(workspace: Workspace, source: Path | Query) -> pd.DataFrame:

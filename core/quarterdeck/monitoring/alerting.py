@@ -213,7 +213,7 @@ def _absorb(tx: Session, workspace: Workspace, monitor: Monitor, cause: Alert) -
 def _ended_lately(
     tx: Session, workspace: Workspace, monitor: Monitor, result: Result, group: list[Finding]
 ) -> Alert | None:
-    """The alert that found the same, and ended within a day: it is that one again."""
+    """The alert that found the same, and ended within a day, by the clock and by event time: it is that one again."""
     query = select(Alert).where(
         Alert.monitor == monitor.name,
         Alert.kind == group[0].kind,
@@ -224,7 +224,10 @@ def _ended_lately(
     if result.aspect not in OF_ALL_VERSIONS:
         query = query.where(Alert.version == result.version)
     columns = {finding.column for finding in group}
-    ended = tx.exec(query.order_by(col(Alert.resolved_at).desc()))
+    # It ended with the last of the clean windows that it took.
+    clean = (result.window_end - result.window_start) * monitor.settings.persistence[1]
+    since = result.window_start - clean - REOPENED_WITHIN
+    ended = tx.exec(query.where(col(Alert.last_window_end) >= since).order_by(col(Alert.resolved_at).desc()))
     return next((alert for alert in ended if columns & set(alert.columns)), None)
 
 
@@ -261,6 +264,8 @@ def _follow(
     alert.version = result.version
     alert.evidence = {**alert.evidence, **{finding.column: finding.row for finding in findings}}
     alert.tell(summarise(findings, result), worst.score, result.window_start)
+    if worst.score > alert.score:
+        alert.slice = worst.slice
     _escalate(tx, workspace, monitor, alert, worst.score)
     tx.add(alert)
 

@@ -35,9 +35,14 @@ def tell(workspace: Workspace, message: str, webhook: str) -> None:
         # The newest notice of a subject says all that the others did.
         found = {notice.subject: _news(tx, workspace, notice) for notice in notices}
     told = [news for news in found.values() if news is not None]
-    if told:
-        first = notices[0].name
-        send(workspace, settings, told, key=first if len(notices) == 1 else f"digest-{first}")
+    if not told:
+        # A message that says nothing is not sent, and whoever would have got it took nothing.
+        with workspace.state.write("notify") as tx:
+            for notice in notices_of(tx, message):
+                tx.delete(notice)
+        return
+    first = notices[0].name
+    send(workspace, settings, told, key=first if len(notices) == 1 else f"digest-{first}")
 
 
 def try_out(workspace: Workspace, webhook: WebhookSettings) -> int:

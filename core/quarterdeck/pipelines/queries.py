@@ -36,6 +36,8 @@ class PipelineRow:
     next_tick: datetime | None
     paused_by: str | None
     """The person who paused it."""
+    held_by: str | None
+    """The alert while which is open its schedules start nothing: see `pipelines.holding`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def pipelines(workspace: Workspace) -> list[PipelineRow]:
         counted = tx.exec(select(Run.pipeline, func.count(), func.max(Run.id)).group_by(Run.pipeline))
         newest = {name: (count, tx.get_one(Run, last)) for name, count, last in counted}
         ticks = _next_ticks(tx)
-        paused = pauses(tx, "pipeline")
+        paused, held = pauses(tx, "pipeline"), held_pipelines(tx)
     rows = []
     for entry in found:
         count, last = newest.get(entry.name, (0, None))
@@ -151,6 +153,7 @@ def pipelines(workspace: Workspace) -> list[PipelineRow]:
                 schedule=schedule.name if schedule else None,
                 next_tick=schedule.next_tick if schedule else None,
                 paused_by=paused[entry.name].actor if entry.name in paused else None,
+                held_by=held[entry.name].reference if schedule and entry.name in held else None,
             )
         )
     return rows

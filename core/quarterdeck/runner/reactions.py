@@ -229,5 +229,7 @@ _INSERTS: dict[str, tuple[Callable[[Session, Workspace, Event], None], ...]] = {
     "deployment.undone": (_command_rollback,),
     "disk.low": (telling.note_event,),
     "disk.recovered": (telling.note_event,),
+    "monitor.failed": (telling.note_monitor,),
+    "monitor.recovered": (telling.note_monitor,),
     "reaction.fired": (telling.note_reaction,),
 }

@@ -72,10 +72,19 @@ def note_event(tx: Session, workspace: Workspace, event: Event) -> None:
     _note_event(tx, workspace, event, workspace.settings.notifications.webhooks, Severity.PAGE)
 
 
+def note_monitor(tx: Session, workspace: Workspace, event: Event) -> None:
+    """Note that a monitor fails, so that nobody looks, or fails no more; for whom `note_reaction` is, too."""
+    webhooks = [one for one in _without_incidents(workspace) if Severity.WARNING in one.severities]
+    _note_event(tx, workspace, event, webhooks, Severity.WARNING)
+
+
 def note_reaction(tx: Session, workspace: Workspace, event: Event) -> None:
     """Note what a policy did. Not for those that keep incidents: it has no end, and belongs to one that they know."""
-    webhooks = [one for one in workspace.settings.notifications.webhooks if not one.keeps_incidents]
-    _note_event(tx, workspace, event, webhooks, Severity(event.data["severity"]))
+    _note_event(tx, workspace, event, _without_incidents(workspace), Severity(event.data["severity"]))
+
+
+def _without_incidents(workspace: Workspace) -> list[WebhookSettings]:
+    return [one for one in workspace.settings.notifications.webhooks if not one.keeps_incidents]
 
 
 def _note_event(

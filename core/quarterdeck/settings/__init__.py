@@ -110,7 +110,9 @@ def load_settings(path: Path) -> Settings:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+        place = f"line {text.count(chr(10)) + 1}, its last one"
+        why = str(error).replace("at end of document", place)
+        raise SettingsError(f"{path} is not valid TOML: {why}.") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not text in UTF-8 (byte {error.start}).") from error
     except EnvironmentSettingsError as error:

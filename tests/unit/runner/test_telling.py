@@ -255,6 +255,20 @@ def test_what_is_silenced_while_it_waits_is_left_to_the_end_of_the_silence(works
     assert jobs(deck, JobState.QUEUED) == []
 
 
+def test_a_message_that_says_nothing_any_more_makes_no_webhook_healthy(workspace: Workspace) -> None:
+    deck = telling(workspace, "http://a")
+    happen(deck, 1)
+    break_(deck)
+    send(deck)
+    silence(deck, 1, timedelta(hours=1), reason="known")
+    break_(deck, broken=False)
+    pass_time(deck, minutes=5)
+    assert work(deck) == []
+    (state,) = read_webhooks(deck)
+    assert (state.last_taken, state.waiting) == (None, 0)
+    assert state.state is not Delivery.HEALTHY
+
+
 def test_who_is_called_next_hears_of_what_nobody_has_taken_on(workspace: Workspace) -> None:
     deck = telling(workspace, {"url": "http://next", "after": "15m", "resolved": True})
     happen(deck, 1, 2, 3, 4)
