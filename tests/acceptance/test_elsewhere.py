@@ -208,7 +208,8 @@ def test_a_flask_service_is_watched_told_of_and_rolled_back(deck: Deck, tmp_path
         def alerts() -> list[dict[str, Any]]:
             service.ask()
             found: list[dict[str, Any]] = deck.json("alerts", "--deployment", "flask")
-            return found
+            # Of windows of two seconds a busy machine may find fewer rows in one than is usual.
+            return [one for one in found if one["kind"] != "traffic"]
 
         (alert,) = wait_for(alerts, seconds=PATIENCE, what="the alert")
         assert (alert["columns"], alert["kind"]) == (["amount"], "drift")
