@@ -24,7 +24,7 @@ def draw(page: Page, scores: Sequence[dict[str, Any]], *, narrow: bool) -> None:
     ranked = sorted(scores, key=lambda one: (not _found(one), -one["effect"]))
     shown = BESIDE if narrow else len(TITLES)
     page.heading("Columns, the furthest first")
-    page.table(TITLES[:shown], (_line(one)[:shown] for one in ranked))
+    page.table(TITLES[:shown], (_line(one, narrow=narrow)[:shown] for one in ranked))
     for one in ranked:
         if one["slice"]:
             page.line(Text.assemble(f"{clean(one['column'])} moved in ", (clean(one["slice"]), WARN), " only"))
@@ -40,14 +40,14 @@ def _found(score: dict[str, Any]) -> str:
     return ", ".join(word for word, name in signs.items() if score.get(name) == "drifted")
 
 
-def _line(score: dict[str, Any]) -> tuple[str, ...]:
-    from quarterdeck.monitoring.sampled import off
-
+def _line(score: dict[str, Any], *, narrow: bool) -> tuple[str, ...]:
+    # Beside a table there is no room for it; what all columns are off by at most stands above them.
+    error = f" +-{score['error']:.1g}" if score.get("error") and not narrow else ""
     q_value = score["q_value"]
     return (
         score["column"],
         _found(score) or score["verdict"],
-        f"{score['effect']:.3g} {UNITS[score['measure']]}{off(score)}",
+        f"{score['effect']:.3g} {UNITS[score['measure']]}{error}",
         "<0.001" if q_value < 0.001 else f"{q_value:.2g}",
         f"{score['missing_current']:.1%}",
         f"{score['unseen']:.1%}",

@@ -19,7 +19,7 @@ from quarterdeck.deployments.replaying import newest_outcome
 from quarterdeck.deployments.revision import Revision, find_revision
 from quarterdeck.deployments.rows import OutputRow
 from quarterdeck.errors import NotFoundError
-from quarterdeck.monitoring.alert import OF_INPUTS, Alert, AlertKind, AlertState
+from quarterdeck.monitoring.alert import OF_INPUTS, Alert, AlertKind, AlertState, Judgement
 from quarterdeck.monitoring.queries import AlertRow, alert, alerts, window_against
 from quarterdeck.monitoring.result import Aspect, Result, Verdict
 from quarterdeck.traffic.queries import requests_by_revision
@@ -208,7 +208,9 @@ def _health(tx: Session, deployment: str, revision: Revision) -> str:
     if revision.replaced_at is not None:
         while_serving = while_serving.where(col(Alert.opened_at) < revision.replaced_at)
     opened = tx.exec(while_serving.order_by(col(Alert.score).desc())).all()
-    parts += [f"{found.severity}: {', '.join(found.columns)}" for found in opened]
+    for found in opened:
+        noise = ", called noise" if found.judgement is Judgement.NOISE else ""
+        parts.append(f"{found.severity}: {', '.join(found.columns)}{noise}")
     return "; ".join(parts) or "not judged"
 
 

@@ -15,6 +15,7 @@ from itertools import cycle, islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
 from scipy.special import expit
 
 from quarterdeck.statistics.distance import Floats
@@ -189,9 +190,7 @@ _Way = Callable[[Floats, Floats, Floats], Floats]
 
 
 def _isotonic(scores: Floats, hits: Floats, total: Floats) -> Floats:
-    from sklearn.isotonic import isotonic_regression
-
-    return np.asarray(isotonic_regression(hits / total, sample_weight=total, y_min=0.0, y_max=1.0))
+    return np.asarray(isotonic_regression(hits / total, weights=total).x)
 
 
 def _beta(scores: Floats, hits: Floats, total: Floats) -> Floats:

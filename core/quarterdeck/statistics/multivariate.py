@@ -70,19 +70,16 @@ def separation(reference: Sequence[Column], current: Sequence[Column], *, seed: 
 
 
 def _separation(reference: Sequence[Column], current: Sequence[Column], seed: int) -> Separation:
-    from sklearn.ensemble import ExtraTreesClassifier
     from sklearn.metrics import roc_auc_score
 
     halves = [np.array_split(side, 2) for side in _tables(reference, current, np.random.default_rng(seed))]
     aucs, errors, told = [], [], np.zeros(len(reference))
     for learnt, judged in ((0, 1), (1, 0)):
-        before, after = (half[learnt] for half in halves)
-        trees = ExtraTreesClassifier(
-            TREES, min_samples_leaf=LEAST_LEAF, max_features=0.5, class_weight="balanced", n_jobs=1, random_state=seed
-        ).fit(np.vstack([before, after]), np.repeat([0, 1], [len(before), len(after)]))
-        told += trees.feature_importances_
+        trees = _trees(halves[0][learnt], halves[1][learnt], seed)
+        told += np.sum([tree.feature_importances_ for tree in trees], axis=0)
         before, after = (half[judged] for half in halves)
-        scores = trees.predict_proba(np.vstack([before, after]))[:, 1]
+        rows = np.vstack([before, after]).astype(np.float32)
+        scores = np.mean([tree.predict_proba(rows, check_input=False)[:, 1] for tree in trees], axis=0)
         auc = float(roc_auc_score(np.repeat([0, 1], [len(before), len(after)]), scores))
         aucs.append(auc)
         errors.append(math.sqrt(_variance(auc, len(after), len(before))))
@@ -90,6 +87,21 @@ def _separation(reference: Sequence[Column], current: Sequence[Column], seed: in
     reach = float(ndtri((1 + CONFIDENCE) / 2)) * sum(errors) / 2
     furthest = np.argsort(-told, kind="stable")[:NAMED]
     return Separation(mean, max(mean - reach, 0.0), min(mean + reach, 1.0), tuple(reference[i].name for i in furthest))
+
+
+def _trees(before: Floats, after: Floats, seed: int) -> list[Any]:
+    """Trees that tell the two apart, each side as heavy as the other.
+
+    One by one: to copy a tree's settings and to hand it to a thread takes a forest as long as to grow it.
+    """
+    from sklearn.tree import ExtraTreeClassifier
+
+    sizes = [len(before), len(after)]
+    rows, side = np.vstack([before, after]).astype(np.float32), np.repeat([0.0, 1.0], sizes)
+    weights = np.repeat([sum(sizes) / (2 * size) for size in sizes], sizes)
+    drawn = np.random.default_rng(seed).integers(np.iinfo(np.int32).max, size=TREES)
+    trees = [ExtraTreeClassifier(min_samples_leaf=LEAST_LEAF, max_features=0.5, random_state=int(one)) for one in drawn]
+    return [tree.fit(rows, side, sample_weight=weights, check_input=False) for tree in trees]
 
 
 def reconstruction(reference: Sequence[Column], current: Sequence[Column], *, seed: int = 0) -> Reconstruction:

@@ -19,10 +19,13 @@ def table(seed: int, n: int, correlation: float = 0.8, wide: int = 6) -> list[Co
 
 
 def test_columns_that_no_longer_go_together_are_told_apart_and_leave_the_plane() -> None:
-    apart = separation(table(1, 1_500), table(2, 1_000, correlation=0.0))
-    assert apart.low > 0.6 > 0.5
-    assert apart.low < apart.auc < apart.high
-    assert set(apart.columns[:2]) == {"c0", "c1"}
+    found = []
+    for seed in range(5):
+        apart = separation(table(2 * seed, 1_500), table(2 * seed + 1, 1_000, correlation=0.0), seed=seed)
+        assert 0.5 < apart.low < apart.auc < apart.high
+        assert set(apart.columns[:2]) == {"c0", "c1"}
+        found.append(apart.low)
+    assert np.mean(found) > 0.6
     away = reconstruction(table(1, 1_500), table(2, 1_000, correlation=-0.8))
     assert away.p_value < 0.001
     assert away.effect > 0.1
